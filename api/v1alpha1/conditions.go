@@ -1,0 +1,52 @@
+package v1alpha1
+
+// Condition types. They mean what kstatus says they mean, so that `kubectl wait`, `helm --wait`, Flux and Argo CD
+// understand every kind here without being taught.
+const (
+	// ConditionReady is always present. On a token, True says that the Secret holds the current, unexpired token;
+	// on an issuer, that tokens can be asked of it.
+	ConditionReady = "Ready"
+	// ConditionReconciling is present, and True, only while the operator is on its way to Ready.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is present, and True, only while nothing will get better before a person acts.
+	ConditionStalled = "Stalled"
+)
+
+// Reasons of Ready=True.
+const (
+	// ReasonIssued: the Secret holds the current token.
+	ReasonIssued = "Issued"
+	// ReasonAvailable: the issuer can be asked for tokens.
+	ReasonAvailable = "Available"
+)
+
+// Reasons of Ready=False that cure themselves: what they wait for is watched, so they come with Reconciling, or with
+// nothing, and never with Stalled.
+const (
+	// ReasonProgressing: the token is being minted, or the operator is trying again after an error.
+	ReasonProgressing = "Progressing"
+	// ReasonIssuerNotFound: no issuer has the name in spec.issuerRef.
+	ReasonIssuerNotFound = "IssuerNotFound"
+	// ReasonIssuerNotReady: the issuer exists and is not Ready; its own conditions say why.
+	ReasonIssuerNotReady = "IssuerNotReady"
+	// ReasonUnknownAccount: the issuer has no account of the name in spec.account.
+	ReasonUnknownAccount = "UnknownAccount"
+	// ReasonNotGranted: no entry of the issuer's spec.grants allows this namespace this account or project.
+	ReasonNotGranted = "NotGranted"
+	// ReasonNamespaceTerminating: the namespace is being deleted; nothing is minted into it.
+	ReasonNamespaceTerminating = "NamespaceTerminating"
+	// ReasonDeleting: the resource is being deleted and its tokens are being revoked.
+	ReasonDeleting = "Deleting"
+	// ReasonInUse: the issuer is being deleted and kept until no token refers to it.
+	ReasonInUse = "InUse"
+)
+
+// Reasons of Ready=False that need a person; they come with Stalled.
+const (
+	// ReasonAccountRequired: the issuer is built in, and spec.account is not set.
+	ReasonAccountRequired = "AccountRequired"
+	// ReasonInvalidSelector: a namespaceSelector in the issuer's spec.grants is not one that Kubernetes understands.
+	ReasonInvalidSelector = "InvalidSelector"
+	// ReasonSecretConflict: the Secret that spec.secret.name names belongs to somebody else.
+	ReasonSecretConflict = "SecretConflict"
+)

@@ -1,0 +1,251 @@
+package v1alpha1
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+const (
+	// Finalizer holds a token resource until its tokens are revoked, and an issuer until nothing uses it.
+	Finalizer = "tokensteward.io/finalizer"
+	// OwnerAnnotation, on a Secret, names the one resource that may write it:
+	// <installation id>/<kind>/<namespace>/<name>/<uid>.
+	OwnerAnnotation = "tokensteward.io/owner"
+	// TokenIDAnnotation and RevisionAnnotation, on a Secret, tell a person which token it holds. The operator never
+	// reads them: whoever may edit the Secret may edit them too.
+	TokenIDAnnotation  = "tokensteward.io/token-id"
+	RevisionAnnotation = "tokensteward.io/revision"
+	// ManagedLabel, on a Secret, puts it into the operator's cache; no other Secret is ever cached.
+	ManagedLabel = "tokensteward.io/managed"
+)
+
+// DefaultDuration is the life of a token whose spec.duration is not set.
+const DefaultDuration = 90 * 24 * time.Hour
+
+// DefaultGracePeriod is how long a replaced token stays valid.
+const DefaultGracePeriod = 24 * time.Hour
+
+// Token is what AccountToken and ProjectToken have in common; one engine reconciles both through it.
+// +kubebuilder:object:generate=false
+type Token interface {
+	metav1.Object
+	runtime.Object
+	// Kind is the resource's kind, whatever its TypeMeta says (decoding into a typed object empties that).
+	Kind() string
+	// SharedSpec is the part of the spec that both kinds have.
+	SharedSpec() *TokenSpec
+	// SharedStatus is the part of the status that both kinds have.
+	SharedStatus() *TokenStatus
+	// Subject is whom or what the token speaks for: the account's name, or the project as provider/organization/repository.
+	Subject() string
+	// ReportSubject writes Subject into the status, for the column of kubectl get.
+	ReportSubject()
+}
+
+// TokenSpec is the part of the spec that AccountToken and ProjectToken share.
+type TokenSpec struct {
+	// The issuer that hands out this token.
+	// +optional
+	// +kubebuilder:default={}
+	IssuerRef IssuerReference `json:"issuerRef,omitempty"`
+
+	// How long each token lives, from 1h to 8760h (a year), in Go's notation: 2160h is 90 days, and the default.
+	// A change applies from the next token on.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(h|m|s))+$')",message="write a duration in hours, minutes or seconds: 2160h, not 90d"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]+(h|m|s))+$') || (duration(self) >= duration('1h') && duration(self) <= duration('8760h'))",message="must be between 1h and 8760h (a year)"
+	Duration *metav1.Duration `json:"duration,omitempty"`
+
+	// The Secret that the token is written to.
+	// +optional
+	Secret *SecretTarget `json:"secret,omitempty"`
+}
+
+// IssuerReference names the issuer of a token.
+type IssuerReference struct {
+	// The issuer's kind.
+	// +optional
+	// +kubebuilder:validation:Enum=ClusterTokenIssuer
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:default=ClusterTokenIssuer
+	Kind string `json:"kind,omitempty"`
+
+	// The issuer's name.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:default=default
+	Name string `json:"name,omitempty"`
+}
+
+// SecretTarget says where a token is written.
+type SecretTarget struct {
+	// The Secret's name, in the namespace of this resource. By default, the name of this resource.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	Name string `json:"name,omitempty"`
+
+	// The key that holds the token, and with envFrom the name of the environment variable.
+	// By default API_TOKEN for an AccountToken and PROJECT_TOKEN for a ProjectToken.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	// +kubebuilder:validation:XValidation:rule="self != '.' && !self.startsWith('..')",message="a Secret's key can't be . and can't begin with .."
+	TokenKey string `json:"tokenKey,omitempty"`
+}
+
+// TokenStatus is the part of the status that AccountToken and ProjectToken share. Only the operator may write it: for
+// the built-in issuer it is the ledger that tokens are checked against (docs/architecture.md, The ledger).
+type TokenStatus struct {
+	// The generation of the spec that the conditions speak of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// What is true of this token now: Ready, and while they apply Reconciling and Stalled.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// The uid of the resource that this status was written for. A status under another uid, as after a restore from a
+	// backup, is not believed.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=36
+	OwnerUID types.UID `json:"ownerUID,omitempty"`
+
+	// The token that the Secret holds.
+	// +optional
+	Token *IssuedToken `json:"token,omitempty"`
+
+	// When the token will be replaced. Chosen once for each token.
+	// +optional
+	RenewalTime *metav1.Time `json:"renewalTime,omitempty"`
+
+	// The Secret that holds the token.
+	// +optional
+	SecretRef *SecretReference `json:"secretRef,omitempty"`
+
+	// An attempt to mint a token that is not finished.
+	// +optional
+	Pending *PendingToken `json:"pending,omitempty"`
+
+	// Replaced tokens that are not revoked yet, the oldest first.
+	// +optional
+	// +listType=map
+	// +listMapKey=revision
+	// +kubebuilder:validation:MaxItems=32
+	PreviousTokens []PreviousToken `json:"previousTokens,omitempty"`
+}
+
+// IssuedToken describes a token. The token itself is in the Secret alone.
+type IssuedToken struct {
+	// The service's id of the token.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	ID string `json:"id,omitempty"`
+
+	// Counts the tokens of this resource, from 1.
+	// +kubebuilder:validation:Minimum=1
+	Revision int64 `json:"revision"`
+
+	// The SHA-256 of the token, in lowercase hexadecimal.
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	SHA256 string `json:"sha256"`
+
+	// When the token was minted.
+	IssueTime metav1.Time `json:"issueTime"`
+
+	// When the token expires.
+	// +optional
+	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
+}
+
+// PendingToken is the record of an attempt to mint a token. It is written before the service is asked, so that no
+// token can exist which nobody remembers.
+type PendingToken struct {
+	// The revision that the token will have.
+	// +kubebuilder:validation:Minimum=1
+	Revision int64 `json:"revision"`
+
+	// When the attempt began.
+	StartTime metav1.Time `json:"startTime"`
+
+	// The id that the token will have, where the operator chooses it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	ID string `json:"id,omitempty"`
+
+	// The SHA-256 that the token will have, where the operator chooses the token.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	SHA256 string `json:"sha256,omitempty"`
+
+	// The expiry that was asked for.
+	// +optional
+	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
+}
+
+// PreviousToken is a token, or an attempt to mint one, that another has replaced and that is not yet revoked.
+type PreviousToken struct {
+	// The service's id of the token.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	ID string `json:"id,omitempty"`
+
+	// The token's revision.
+	// +kubebuilder:validation:Minimum=1
+	Revision int64 `json:"revision"`
+
+	// The SHA-256 of the token, in lowercase hexadecimal.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	SHA256 string `json:"sha256,omitempty"`
+
+	// When the token expires.
+	// +optional
+	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
+
+	// When the Secret stopped to hold it. Absent if it was never seen in the Secret: an attempt that did not get so far.
+	// +optional
+	ReplacedTime *metav1.Time `json:"replacedTime,omitempty"`
+
+	// When it will be revoked. Absent for an attempt, which is revoked as soon as the Secret holds a later revision.
+	// +optional
+	RevokeTime *metav1.Time `json:"revokeTime,omitempty"`
+}
+
+// SecretReference names a Secret in the namespace of the resource.
+type SecretReference struct {
+	// The Secret's name.
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// SecretName is the name of the Secret that the token is written to.
+func SecretName(t Token) string {
+	if target := t.SharedSpec().Secret; target != nil && target.Name != "" {
+		return target.Name
+	}
+	return t.GetName()
+}
+
+// TokenDuration is how long the next token of this resource lives.
+func (s *TokenSpec) TokenDuration() time.Duration {
+	if s.Duration == nil {
+		return DefaultDuration
+	}
+	return s.Duration.Duration
+}

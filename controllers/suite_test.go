@@ -1,0 +1,240 @@
+package controllers_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/leakcheck"
+	"github.com/tokensteward/tokensteward/internal/manager"
+	"github.com/tokensteward/tokensteward/internal/testenv"
+)
+
+// One control plane and one operator, in this process, serve all tests of the package.
+var (
+	controlPlane *testenv.ControlPlane
+	k8s          client.Client
+	now          = clocktesting.NewFakePassiveClock(time.Now())
+	authorityURL string
+	issued       *leakcheck.Values
+)
+
+func TestMain(m *testing.M) {
+	code, err := runSuite(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "controllers:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runSuite(m *testing.M) (code int, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var logs lockedBuffer
+	ctrl.SetLogger(zap.New(zap.WriteTo(&logs), zap.UseDevMode(true)))
+
+	if controlPlane, err = testenv.Start(ctx); err != nil {
+		return 1, err
+	}
+	defer func() {
+		cancel() // Open watches hold up the API server's end.
+		if stopErr := controlPlane.Stop(); stopErr != nil && err == nil {
+			err = stopErr
+		}
+	}()
+	k8s = controlPlane.Client
+	if issued, err = leakcheck.Collect(ctx, controlPlane.Admin); err != nil {
+		return 1, err
+	}
+
+	stopOperator, err := startOperator(ctx)
+	if err != nil {
+		return 1, err
+	}
+	code = m.Run()
+	if err := stopOperator(); err != nil {
+		return 1, err
+	}
+	if code != 0 && os.Getenv("SHOW_OPERATOR_LOG") != "" {
+		fmt.Fprint(os.Stderr, logs.String())
+	}
+	places, err := leakcheck.Cluster(ctx, k8s)
+	if err != nil {
+		return 1, err
+	}
+	places["the log"] = logs.String()
+	if places["the metrics"], err = gatherMetrics(); err != nil {
+		return 1, err
+	}
+	return code, issued.Check(places)
+}
+
+func startOperator(ctx context.Context) (stop func() error, err error) {
+	options := &manager.Options{
+		Namespace: testenv.Namespace, LeaderElection: false,
+		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
+		AuthorityAddress: testenv.FreeAddress(), MetricsAddress: "0", ProbeAddress: "0",
+	}
+	authorityURL = "https://" + options.AuthorityAddress
+	ctx, cancel := context.WithCancel(ctx)
+	mgr, err := manager.New(ctx, controlPlane.Operator, options, now)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(ctx) }()
+	return func() error { cancel(); return <-ended }, nil
+}
+
+// lockedBuffer collects the operator's log.
+type lockedBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
+}
+
+func gatherMetrics() (string, error) {
+	families, err := metrics.Registry.Gather()
+	var text strings.Builder
+	for _, family := range families {
+		text.WriteString(family.String())
+	}
+	return text.String(), err
+}
+
+// fixture is a namespace of a test's own, and an issuer that grants it things.
+type fixture struct {
+	*gomega.WithT
+	t         *testing.T
+	ctx       context.Context
+	namespace string
+	issuer    *v1alpha1.ClusterTokenIssuer
+}
+
+// newFixture makes a namespace and an issuer, both with a generated name. The issuer has the account alice, who may
+// reach gh/acme, and grants the namespace her tokens and those of gh/acme's projects.
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{WithT: gomega.NewWithT(t), t: t, ctx: t.Context()}
+	f.SetDefaultEventuallyTimeout(20 * time.Second)
+	f.SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
+	f.create(namespace)
+	f.namespace = namespace.Name
+	f.issuer = &v1alpha1.ClusterTokenIssuer{
+		ObjectMeta: metav1.ObjectMeta{Name: namespace.Name},
+		Spec: v1alpha1.ClusterTokenIssuerSpec{
+			BuiltIn: &v1alpha1.BuiltInIssuer{Accounts: []v1alpha1.Account{{Name: "alice", Access: []v1alpha1.AccessPath{"gh/acme"}}}},
+			Grants: []v1alpha1.Grant{{
+				Namespaces: []v1alpha1.NamespaceName{v1alpha1.NamespaceName(namespace.Name)},
+				Accounts:   []v1alpha1.AccountPattern{"alice"}, Projects: []v1alpha1.ProjectPattern{"gh/acme/*"},
+			}},
+		},
+	}
+	f.create(f.issuer)
+	return f
+}
+
+func (f *fixture) create(o client.Object) {
+	f.t.Helper()
+	f.Expect(k8s.Create(f.ctx, o)).To(gomega.Succeed())
+}
+
+func (f *fixture) accountToken(name string) *v1alpha1.AccountToken {
+	return &v1alpha1.AccountToken{
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: name},
+		Spec: v1alpha1.AccountTokenSpec{
+			TokenSpec: v1alpha1.TokenSpec{IssuerRef: v1alpha1.IssuerReference{Name: f.issuer.Name}}, Account: "alice",
+		},
+	}
+}
+
+func (f *fixture) projectToken(name, repository string) *v1alpha1.ProjectToken {
+	return &v1alpha1.ProjectToken{
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: name},
+		Spec: v1alpha1.ProjectTokenSpec{
+			TokenSpec: v1alpha1.TokenSpec{IssuerRef: v1alpha1.IssuerReference{Name: f.issuer.Name}},
+			Project:   v1alpha1.Project{Provider: "gh", Organization: "acme", Repository: v1alpha1.PathSegment(repository)},
+		},
+	}
+}
+
+// eventuallyReady waits until the Ready condition has the status and, unless it is empty, the reason, for the
+// resource's newest generation; the resource is up to date then.
+func (f *fixture) eventuallyReady(t v1alpha1.Token, status metav1.ConditionStatus, reason string) {
+	f.t.Helper()
+	f.Eventually(func(g gomega.Gomega) {
+		g.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(t), t)).To(gomega.Succeed())
+		ready := readyCondition(t)
+		g.Expect(ready.Status).To(gomega.Equal(status), "%s: %s", ready.Reason, ready.Message)
+		g.Expect(ready.ObservedGeneration).To(gomega.Equal(t.GetGeneration()))
+		if reason != "" {
+			g.Expect(ready.Reason).To(gomega.Equal(reason))
+		}
+	}).Should(gomega.Succeed())
+}
+
+func readyCondition(t v1alpha1.Token) metav1.Condition {
+	for _, condition := range t.SharedStatus().Conditions {
+		if condition.Type == v1alpha1.ConditionReady {
+			return condition
+		}
+	}
+	return metav1.Condition{Status: metav1.ConditionUnknown, Message: "no Ready condition"}
+}
+
+// secret reads the Secret that a resource is written to.
+func (f *fixture) secret(t v1alpha1.Token) *corev1.Secret {
+	f.t.Helper()
+	secret := &corev1.Secret{}
+	f.Expect(k8s.Get(f.ctx, client.ObjectKey{Namespace: f.namespace, Name: v1alpha1.SecretName(t)}, secret)).To(gomega.Succeed())
+	return secret
+}
+
+// authorize asks the authority about a token and returns status and body.
+func (f *fixture) authorize(issuer, header string, value []byte, path string) (int, string) {
+	f.t.Helper()
+	request, err := http.NewRequestWithContext(f.ctx, http.MethodGet, authorityURL+"/v1/issuers/"+issuer+"/authorize"+path, nil)
+	f.Expect(err).NotTo(gomega.HaveOccurred())
+	request.Header.Set(header, string(value))
+	response, err := insecureClient.Do(request)
+	f.Expect(err).NotTo(gomega.HaveOccurred())
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	f.Expect(err).NotTo(gomega.HaveOccurred())
+	return response.StatusCode, string(body)
+}
+
+// The certificate has a test of its own, in internal/authority.
+var insecureClient = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}

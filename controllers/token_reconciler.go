@@ -1,0 +1,144 @@
+// Package controllers holds all that talks to Kubernetes. The way of a token through it: token_observe.go reads,
+// internal/lifecycle decides, token_act.go mints and revokes, secret_writer.go writes it down, token_report.go tells.
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/recorder"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/issuer"
+	"github.com/tokensteward/tokensteward/internal/lifecycle"
+)
+
+// issuerIndex finds the tokens that refer to a ClusterTokenIssuer.
+const issuerIndex = "spec.issuerRef.name"
+
+// maxSteps bounds the decisions of one reconcile. Even a resource that is deleted in mid-mint takes five.
+const maxSteps = 12
+
+// conflictRetry is how long to wait for the watch to deliver what another writer changed.
+const conflictRetry = time.Second
+
+// TokenReconciler reconciles one kind of token. Every kind has an instance of its own.
+type TokenReconciler struct {
+	// Client reads from the cache and writes.
+	Client client.Client
+	// Live reads from the API server itself.
+	Live client.Reader
+	// Clock tells the time that tokens live by.
+	Clock clock.PassiveClock
+	// Recorder publishes Events.
+	Recorder recorder.EventRecorder
+	// InstallationID tells the Secrets of this installation from others'.
+	InstallationID string
+	// BuiltIn is the issuer of every ClusterTokenIssuer with spec.builtIn.
+	BuiltIn issuer.Issuer
+	// RenewDeadline is the leader election's: an attempt recorded longer ago may have been taken over by a new leader,
+	// and is not carried on.
+	RenewDeadline time.Duration
+
+	kind kind
+}
+
+// kind is what the engine needs to know of a kind of token.
+type kind struct {
+	newToken    func() v1alpha1.Token
+	newList     func() client.ObjectList
+	defaultKey  string
+	refusal     func(*v1alpha1.ClusterTokenIssuer, *metav1.PartialObjectMetadata, v1alpha1.Token) *lifecycle.Problem
+	description string
+}
+
+func (r *TokenReconciler) setup(mgr ctrl.Manager, k kind) error {
+	r.kind = k
+	prototype := k.newToken()
+	err := mgr.GetFieldIndexer().IndexField(context.Background(), prototype, issuerIndex, func(o client.Object) []string {
+		return []string{o.(v1alpha1.Token).SharedSpec().IssuerRef.Name}
+	})
+	if err != nil {
+		return fmt.Errorf("indexing %ss by issuer: %w", prototype.Kind(), err)
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		For(prototype).
+		Owns(&corev1.Secret{}).
+		Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer)).
+		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfNamespace),
+			builder.WithPredicates(predicate.Or(predicate.LabelChangedPredicate{}, namespaceTerminates))).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 10}).
+		Complete(r)
+}
+
+func (r *TokenReconciler) tokensOfIssuer(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.requests(ctx, client.MatchingFields{issuerIndex: o.GetName()})
+}
+
+func (r *TokenReconciler) tokensOfNamespace(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.requests(ctx, client.InNamespace(o.GetName()))
+}
+
+func (r *TokenReconciler) requests(ctx context.Context, options ...client.ListOption) []reconcile.Request {
+	tokens, err := listTokens(ctx, r.Client, r.kind.newList(), options...)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Listing tokens from the cache")
+		return nil
+	}
+	requests := make([]reconcile.Request, 0, len(tokens))
+	for _, t := range tokens {
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(t)})
+	}
+	return requests
+}
+
+// Reconcile brings one token resource a step, or several, nearer to what its spec asks for: observe → decide → act,
+// until there is nothing to do, then report.
+func (r *TokenReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	s, err := r.observe(ctx, request.NamespacedName)
+	if err != nil || s == nil {
+		return reconcile.Result{}, err
+	}
+	var plan lifecycle.Plan
+	for range maxSteps {
+		plan = lifecycle.Decide(s.observation(r.Clock.Now()))
+		if plan.Action == lifecycle.Wait {
+			break
+		}
+		if err = r.act(ctx, s, plan); err != nil || s.released {
+			break
+		}
+	}
+	if s.released {
+		return reconcile.Result{}, nil
+	}
+	if err == nil && plan.Action != lifecycle.Wait {
+		err = fmt.Errorf("no rest after %d steps, the last by the rule %q", maxSteps, plan.Rule)
+	}
+	if reportErr := r.report(ctx, s, plan, err); reportErr != nil && err == nil {
+		err = reportErr
+	}
+	switch {
+	case apierrors.IsConflict(err):
+		// The cache was behind; what it lacks is on its way and comes with an event of its own.
+		return reconcile.Result{RequeueAfter: conflictRetry}, nil
+	case err != nil:
+		return reconcile.Result{}, err
+	case !plan.Next.IsZero():
+		return reconcile.Result{RequeueAfter: plan.Next.Sub(r.Clock.Now())}, nil
+	default:
+		return reconcile.Result{}, nil
+	}
+}

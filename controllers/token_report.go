@@ -1,0 +1,118 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/lifecycle"
+)
+
+// Reasons and actions of Events.
+const (
+	eventIssued  = "Issued"
+	eventRevoked = "Revoked"
+)
+
+// report writes what is so into the status, once per reconcile and only if it changed, and tells the Events.
+func (r *TokenReconciler) report(ctx context.Context, s *state, plan lifecycle.Plan, failure error) error {
+	// A resource on its way out keeps its last status: its Events and the log tell the rest.
+	if apierrors.IsConflict(failure) || (!s.token.GetDeletionTimestamp().IsZero() && failure == nil) {
+		return nil
+	}
+	now := r.Clock.Now()
+	status := s.token.SharedStatus()
+	status.ObservedGeneration = s.token.GetGeneration()
+	s.token.ReportSubject()
+	r.setConditions(s, plan, failure, now)
+	if err := r.patchStatus(ctx, s); err != nil {
+		return fmt.Errorf("writing the status: %w", err)
+	}
+
+	log := ctrl.LoggerFrom(ctx)
+	if s.minted != nil {
+		log.Info("Issued a token", "revision", s.minted.Revision, "secret", v1alpha1.SecretName(s.token), "expires", s.minted.ExpirationTime)
+		r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventIssued, "Issue",
+			"Revision %d is in the Secret %q and expires at %s", s.minted.Revision, v1alpha1.SecretName(s.token), s.minted.ExpirationTime.UTC().Format(time.RFC3339))
+	}
+	if len(s.revoked) > 0 {
+		log.Info("Revoked", "revisions", s.revoked)
+		r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventRevoked, "Revoke", "Revoked %s", revisions(s.revoked))
+	}
+	return nil
+}
+
+func revisions(numbers []int64) string {
+	if len(numbers) == 1 {
+		return fmt.Sprintf("revision %d", numbers[0])
+	}
+	return "revisions " + strings.Trim(strings.ReplaceAll(fmt.Sprint(numbers), " ", ", "), "[]")
+}
+
+func (r *TokenReconciler) setConditions(s *state, plan lifecycle.Plan, failure error, now time.Time) {
+	o := s.observation(now)
+	ready := lifecycle.Problem{Reason: v1alpha1.ReasonProgressing, Message: "The token is being minted."}
+	reconciling, stalled := true, false
+	switch {
+	case failure != nil:
+		ready.Message = fmt.Sprintf("Trying again: %s.", failure)
+	case plan.Problem != nil:
+		ready, reconciling, stalled = *plan.Problem, false, plan.Problem.Stalled
+	case o.HoldsCurrent():
+		reconciling = false
+	}
+	readyStatus := metav1.ConditionFalse
+	if o.HoldsCurrent() && o.Refusal == nil {
+		readyStatus = metav1.ConditionTrue
+		if failure == nil && plan.Problem == nil {
+			ready = lifecycle.Problem{Reason: v1alpha1.ReasonIssued, Message: fmt.Sprintf("The Secret %q holds revision %d.", v1alpha1.SecretName(s.token), o.Current.Revision)}
+		}
+	}
+	r.setCondition(s, v1alpha1.ConditionReady, readyStatus, ready, now)
+	r.setOrDropCondition(s, v1alpha1.ConditionReconciling, reconciling, ready, now)
+	r.setOrDropCondition(s, v1alpha1.ConditionStalled, stalled, ready, now)
+}
+
+func (r *TokenReconciler) setOrDropCondition(s *state, conditionType string, present bool, why lifecycle.Problem, now time.Time) {
+	if present {
+		r.setCondition(s, conditionType, metav1.ConditionTrue, why, now)
+	} else {
+		meta.RemoveStatusCondition(&s.token.SharedStatus().Conditions, conditionType)
+	}
+}
+
+func (r *TokenReconciler) setCondition(s *state, conditionType string, value metav1.ConditionStatus, why lifecycle.Problem, now time.Time) {
+	meta.SetStatusCondition(&s.token.SharedStatus().Conditions, metav1.Condition{
+		Type: conditionType, Status: value, Reason: why.Reason, Message: why.Message,
+		ObservedGeneration: s.token.GetGeneration(), LastTransitionTime: metav1.NewTime(now),
+	})
+}
+
+// patchStatus writes the draft of the status if it differs from what is stored, and fails with a conflict if the
+// resource changed since it was read. Nothing else writes a token's status.
+func (r *TokenReconciler) patchStatus(ctx context.Context, s *state) error {
+	s.token.SharedStatus().OwnerUID = s.token.GetUID()
+	if equality.Semantic.DeepEqual(s.token, s.stored) {
+		return nil
+	}
+	patched := s.token.DeepCopyObject().(v1alpha1.Token)
+	if err := r.Client.Status().Patch(ctx, patched, client.MergeFromWithOptions(s.stored, client.MergeFromWithOptimisticLock{})); err != nil {
+		return err
+	}
+	s.adopt(patched)
+	return nil
+}
+
+func isReady(conditions []metav1.Condition) bool {
+	return meta.IsStatusConditionTrue(conditions, v1alpha1.ConditionReady)
+}

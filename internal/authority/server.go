@@ -1,0 +1,183 @@
+package authority
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/grant"
+	"github.com/tokensteward/tokensteward/internal/issuer/builtin"
+	"github.com/tokensteward/tokensteward/internal/token"
+)
+
+// Bounds of a request.
+const (
+	readTimeout     = 10 * time.Second
+	writeTimeout    = 10 * time.Second
+	idleTimeout     = 2 * time.Minute
+	maxHeaderBytes  = 16 << 10
+	shutdownTimeout = 5 * time.Second
+)
+
+// The one answer to every token that is not accepted, whatever the cause, so that nothing can be probed.
+const notFound = `{"error":"not found"}` + "\n"
+
+// Server serves an Authority over HTTPS. It runs in every replica.
+type Server struct {
+	Authority *Authority
+	Listener  net.Listener
+	TLS       *tls.Config
+}
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (*Server) NeedLeaderElection() bool { return false }
+
+// Start implements manager.Runnable: it serves until the context ends.
+func (s *Server) Start(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           s.Authority.Handler(),
+		ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeaderBytes,
+		TLSConfig:      s.TLS,
+	}
+	done := make(chan error, 1)
+	go func() { done <- server.ServeTLS(s.Listener, "", "") }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("the authority's server ended: %w", err)
+	case <-ctx.Done():
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(stopping); err != nil {
+		return fmt.Errorf("stopping the authority's server: %w", err)
+	}
+	return nil
+}
+
+// Handler answers /v1/issuers/{issuer}/authorize[/{provider}/{organization}[/{repository}]].
+func (a *Authority) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		segments, ok := pathSegments(r.URL)
+		if !ok || len(segments) < 4 || segments[0] != "v1" || segments[1] != "issuers" || segments[3] != "authorize" {
+			refuse(w)
+			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodPost {
+			w.Header().Set("Allow", "GET, POST")
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		target, ok := targetOf(segments[4:])
+		if !ok {
+			refuse(w)
+			return
+		}
+		a.authorize(w, r, segments[2], target)
+	})
+}
+
+func (a *Authority) authorize(w http.ResponseWriter, r *http.Request, issuer string, target grant.Target) {
+	value, ok := presented(r.Header)
+	if !ok {
+		refuse(w)
+		return
+	}
+	c, err := a.check(r.Context(), issuer, value, target)
+	switch {
+	case errors.Is(err, errCantTell):
+		w.Header().Set("Retry-After", "1")
+		respond(w, http.StatusServiceUnavailable, `{"error":"can't tell now, try again"}`+"\n")
+	case c == nil:
+		refuse(w)
+	default:
+		header := w.Header()
+		header.Set("X-Token-Id", c.id)
+		header.Set("X-Token-Account", "-")
+		header.Set("X-Token-Project", "-")
+		if c.kind == v1alpha1.KindAccountToken {
+			header.Set("X-Token-Kind", "account")
+			header.Set("X-Token-Account", c.account)
+		} else {
+			header.Set("X-Token-Kind", "project")
+			header.Set("X-Token-Project", c.project.String())
+		}
+		respond(w, http.StatusOK, `{"success":"token accepted"}`+"\n")
+	}
+}
+
+func refuse(w http.ResponseWriter) {
+	w.Header().Set("WWW-Authenticate", `Bearer realm="tokensteward"`)
+	respond(w, http.StatusUnauthorized, notFound)
+}
+
+func respond(w http.ResponseWriter, status int, body string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(body)) // The client is gone if this fails.
+}
+
+// presented is the token of a request: in exactly one header, and of the kind that the header is for.
+func presented(header http.Header) (token.Value, bool) {
+	var values []string
+	var wanted string
+	for name, kind := range map[string]string{
+		"Api-Token": v1alpha1.KindAccountToken, "Project-Token": v1alpha1.KindProjectToken, "Authorization": "",
+	} {
+		if found := header.Values(name); len(found) > 0 {
+			values = append(values, found...)
+			wanted = kind
+		}
+	}
+	if len(values) != 1 {
+		return token.Value{}, false
+	}
+	value := values[0]
+	if len(header.Values("Authorization")) > 0 {
+		scheme, credentials, _ := strings.Cut(value, " ")
+		if !strings.EqualFold(scheme, "Bearer") {
+			return token.Value{}, false
+		}
+		value = credentials
+	}
+	kind, wellFormed := builtin.KindOf(value)
+	return token.NewValue(value), wellFormed && (wanted == "" || wanted == kind)
+}
+
+// pathSegments splits a path into its decoded segments. A segment that is empty, . or .., or that hides a slash, could
+// mean one thing here and another to whoever handles the request next: such a path is not ok.
+func pathSegments(u *url.URL) (segments []string, ok bool) {
+	path, rooted := strings.CutPrefix(u.EscapedPath(), "/")
+	if !rooted {
+		return nil, false
+	}
+	for _, escaped := range strings.Split(path, "/") {
+		segment, err := url.PathUnescape(escaped)
+		if err != nil || segment == "" || segment == "." || segment == ".." || strings.ContainsAny(segment, "/\\") {
+			return nil, false
+		}
+		segments = append(segments, segment)
+	}
+	return segments, true
+}
+
+func targetOf(segments []string) (grant.Target, bool) {
+	switch len(segments) {
+	case 0:
+		return grant.Target{}, true
+	case 2:
+		return grant.Target{Provider: segments[0], Organization: segments[1]}, true
+	case 3:
+		return grant.Target{Provider: segments[0], Organization: segments[1], Repository: segments[2]}, true
+	default:
+		return grant.Target{}, false
+	}
+}

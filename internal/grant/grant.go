@@ -1,0 +1,194 @@
+// Package grant judges who may have which token, and what a token may reach. It is pure: the engine asks it before
+// it mints, and the authority asks it again at every request, so that a change of an issuer is followed at once.
+package grant
+
+import (
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+)
+
+// Namespace is what a grant looks at in a namespace.
+type Namespace struct {
+	Name   string
+	Labels map[string]string
+}
+
+// AccountKnown says whether a built-in issuer lists an account.
+func AccountKnown(issuer *v1alpha1.ClusterTokenIssuer, account string) bool {
+	return findAccount(issuer, account) != nil
+}
+
+// Account says whether an issuer grants a namespace tokens of an account.
+func Account(issuer *v1alpha1.ClusterTokenIssuer, namespace Namespace, account string) bool {
+	return granted(issuer, namespace, func(g *v1alpha1.Grant) bool {
+		for _, pattern := range g.Accounts {
+			if matches(string(pattern), account) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// Project says whether an issuer grants a namespace tokens of a project.
+func Project(issuer *v1alpha1.ClusterTokenIssuer, namespace Namespace, project v1alpha1.Project) bool {
+	return granted(issuer, namespace, func(g *v1alpha1.Grant) bool {
+		for _, pattern := range g.Projects {
+			if projectMatches(string(pattern), project) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// Target is what a request wants to reach: nothing in particular (all empty), an organization (no Repository), or one
+// repository.
+type Target struct{ Provider, Organization, Repository string }
+
+// AccountReaches says whether the account's access covers the target at this moment.
+func AccountReaches(issuer *v1alpha1.ClusterTokenIssuer, account string, target Target) bool {
+	found := findAccount(issuer, account)
+	if found == nil {
+		return false
+	}
+	if target == (Target{}) {
+		return true
+	}
+	for _, path := range found.Access {
+		segments := strings.Split(string(path), "/")
+		if len(segments) < 2 || segments[0] != target.Provider || !sameName(target.Provider, segments[1], target.Organization) {
+			continue
+		}
+		if len(segments) == 2 || (target.Repository != "" && sameName(target.Provider, segments[2], target.Repository)) {
+			return true
+		}
+	}
+	return false
+}
+
+// ProjectReaches says whether a project's token covers the target: that one repository and nothing else.
+func ProjectReaches(project v1alpha1.Project, target Target) bool {
+	if target == (Target{}) {
+		return true
+	}
+	return target.Repository != "" && project.Provider == target.Provider &&
+		sameName(project.Provider, string(project.Organization), target.Organization) &&
+		sameName(project.Provider, string(project.Repository), target.Repository)
+}
+
+func findAccount(issuer *v1alpha1.ClusterTokenIssuer, name string) *v1alpha1.Account {
+	if issuer.Spec.BuiltIn == nil {
+		return nil
+	}
+	for i := range issuer.Spec.BuiltIn.Accounts {
+		if account := &issuer.Spec.BuiltIn.Accounts[i]; account.Name == name {
+			return account
+		}
+	}
+	return nil
+}
+
+func granted(issuer *v1alpha1.ClusterTokenIssuer, namespace Namespace, covers func(*v1alpha1.Grant) bool) bool {
+	for i := range issuer.Spec.Grants {
+		if g := &issuer.Spec.Grants[i]; selects(g, namespace) && covers(g) {
+			return true
+		}
+	}
+	return false
+}
+
+func selects(g *v1alpha1.Grant, namespace Namespace) bool {
+	for _, name := range g.Namespaces {
+		if string(name) == namespace.Name {
+			return true
+		}
+	}
+	if g.NamespaceSelector == nil {
+		return false
+	}
+	selector, err := metav1.LabelSelectorAsSelector(labelSelector(g.NamespaceSelector))
+	// A selector that Kubernetes does not understand selects nothing; the issuer's condition says so.
+	return err == nil && selector.Matches(labels.Set(namespace.Labels))
+}
+
+func labelSelector(s *v1alpha1.NamespaceSelector) *metav1.LabelSelector {
+	selector := &metav1.LabelSelector{MatchLabels: make(map[string]string, len(s.MatchLabels))}
+	for key, value := range s.MatchLabels {
+		selector.MatchLabels[key] = string(value)
+	}
+	for _, requirement := range s.MatchExpressions {
+		values := make([]string, 0, len(requirement.Values))
+		for _, value := range requirement.Values {
+			values = append(values, string(value))
+		}
+		selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{
+			Key: requirement.Key, Operator: requirement.Operator, Values: values,
+		})
+	}
+	return selector
+}
+
+// ValidateSelectors returns the first error in the issuer's namespace selectors that the schema can't see.
+func ValidateSelectors(issuer *v1alpha1.ClusterTokenIssuer) error {
+	for i := range issuer.Spec.Grants {
+		if s := issuer.Spec.Grants[i].NamespaceSelector; s != nil {
+			if _, err := metav1.LabelSelectorAsSelector(labelSelector(s)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func projectMatches(pattern string, project v1alpha1.Project) bool {
+	segments := strings.Split(pattern, "/")
+	if len(segments) != 3 || !matches(segments[0], project.Provider) {
+		return false
+	}
+	fold := foldsCase(project.Provider)
+	for i, name := range []string{string(project.Organization), string(project.Repository)} {
+		pattern := segments[i+1]
+		if fold {
+			pattern, name = strings.ToLower(pattern), strings.ToLower(name)
+		}
+		if !matches(pattern, name) {
+			return false
+		}
+	}
+	return true
+}
+
+// foldsCase says whether upper and lower case are the same to a provider: they are to the ones in the cloud.
+func foldsCase(provider string) bool {
+	return provider == "gh" || provider == "gl" || provider == "bb"
+}
+
+func sameName(provider, a, b string) bool {
+	return a == b || (foldsCase(provider) && strings.EqualFold(a, b))
+}
+
+// matches compares a name with a pattern in which * stands for any number of characters.
+func matches(pattern, name string) bool {
+	parts := strings.Split(pattern, "*")
+	if len(parts) == 1 {
+		return pattern == name
+	}
+	first, last := parts[0], parts[len(parts)-1]
+	if len(name) < len(first)+len(last) || !strings.HasPrefix(name, first) || !strings.HasSuffix(name, last) {
+		return false
+	}
+	name = name[len(first) : len(name)-len(last)]
+	for _, part := range parts[1 : len(parts)-1] {
+		at := strings.Index(name, part)
+		if at < 0 {
+			return false
+		}
+		name = name[at+len(part):]
+	}
+	return true
+}

@@ -1,0 +1,150 @@
+// Package manager wires the operator together: the controllers on the leader, the authority in every replica.
+package manager
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	ctrlmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/controllers"
+	"github.com/tokensteward/tokensteward/internal/authority"
+	"github.com/tokensteward/tokensteward/internal/issuer/builtin"
+)
+
+// Scheme knows every type that the operator reads or writes.
+func Scheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	return scheme
+}
+
+// CacheOptions bound what the operator keeps in memory: of all Secrets, only its own.
+func CacheOptions() cache.Options {
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Secret{}: {Label: labels.SelectorFromSet(labels.Set{v1alpha1.ManagedLabel: "true"})},
+		},
+	}
+}
+
+// New makes the manager with all its parts, ready to start. The clock is what tokens live by.
+func New(ctx context.Context, config *rest.Config, options *Options, clk clock.PassiveClock) (ctrlmanager.Manager, error) {
+	config = rest.CopyConfig(config)
+	config.QPS = -1 // The API server's own priority and fairness decide.
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                        Scheme(),
+		Cache:                         CacheOptions(),
+		LeaderElection:                options.LeaderElection,
+		LeaderElectionID:              "tokensteward",
+		LeaderElectionNamespace:       options.Namespace,
+		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 &options.LeaseDuration,
+		RenewDeadline:                 &options.RenewDeadline,
+		RetryPeriod:                   &options.RetryPeriod,
+		Metrics:                       metricsserver.Options{BindAddress: options.MetricsAddress},
+		HealthProbeBindAddress:        options.ProbeAddress,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making the manager: %w", err)
+	}
+	live, err := client.New(config, client.Options{Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper()})
+	if err != nil {
+		return nil, fmt.Errorf("making a client: %w", err)
+	}
+	if err := addControllers(ctx, mgr, live, options, clk); err != nil {
+		return nil, err
+	}
+	if err := addAuthority(ctx, mgr, live, options, clk); err != nil {
+		return nil, err
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return nil, err
+	}
+	return mgr, nil
+}
+
+func addControllers(ctx context.Context, mgr ctrlmanager.Manager, live client.Client, options *Options, clk clock.PassiveClock) error {
+	id := options.InstallationID
+	if id == "" {
+		var err error
+		if id, err = installation(ctx, live, options.Namespace); err != nil {
+			return err
+		}
+	}
+	tokens := controllers.TokenReconciler{
+		Client: mgr.GetClient(), Live: live, Clock: clk, Recorder: mgr.GetEventRecorder("tokensteward"),
+		InstallationID: id, BuiltIn: builtin.Issuer{}, RenewDeadline: options.RenewDeadline,
+	}
+	if err := controllers.SetupAccountTokens(mgr, tokens); err != nil {
+		return err
+	}
+	if err := controllers.SetupProjectTokens(mgr, tokens); err != nil {
+		return err
+	}
+	return controllers.SetupIssuers(mgr, controllers.IssuerReconciler{Client: mgr.GetClient(), Clock: clk})
+}
+
+func addAuthority(ctx context.Context, mgr ctrlmanager.Manager, live client.Client, options *Options, clk clock.PassiveClock) error {
+	judge, err := authority.New(ctx, clk, mgr.GetCache(), live)
+	if err != nil {
+		return err
+	}
+	var config *tls.Config
+	if options.AuthorityCertDir != "" {
+		watcher, err := certwatcher.New(filepath.Join(options.AuthorityCertDir, "tls.crt"), filepath.Join(options.AuthorityCertDir, "tls.key"))
+		if err != nil {
+			return fmt.Errorf("--authority-cert-dir: %w", err)
+		}
+		if err := mgr.Add(watcher); err != nil {
+			return err
+		}
+		config = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate}
+	} else {
+		certificate := &authority.SelfMadeCertificate{
+			Client: live, Clock: clk, Namespace: options.Namespace,
+			DNSNames: options.dnsNames(), IPs: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		}
+		if err := certificate.Refresh(ctx); err != nil {
+			return err
+		}
+		if err := mgr.Add(certificate); err != nil {
+			return err
+		}
+		config = certificate.TLS()
+	}
+	listener, err := net.Listen("tcp", options.AuthorityAddress)
+	if err != nil {
+		return fmt.Errorf("--authority-bind-address: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("authority", func(*http.Request) error {
+		if !judge.Ready() {
+			return errors.New("the caches have not synced")
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return mgr.Add(&authority.Server{Authority: judge, Listener: listener, TLS: config})
+}

@@ -1,0 +1,133 @@
+// Package testenv starts a real etcd and kube-apiserver with the operator's CRDs and permissions, for the tests and
+// the demo. KUBEBUILDER_ASSETS names the directory of their binaries; hack/controlplane/assets.sh provides one.
+package testenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/tokensteward/tokensteward/internal/manager"
+)
+
+// Namespace is where the operator runs.
+const Namespace = "tokensteward-system"
+
+// ControlPlane is a running etcd and kube-apiserver.
+type ControlPlane struct {
+	// Admin may do everything.
+	Admin *rest.Config
+	// Client acts as Admin, and reads live.
+	Client client.Client
+	// Kubeconfig is a file with Admin in it.
+	Kubeconfig string
+	// OperatorKubeconfig is a file with the operator's service account in it: it may do what config/rbac says.
+	OperatorKubeconfig string
+	// Operator is that service account.
+	Operator *rest.Config
+
+	environment *envtest.Environment
+	directory   string
+}
+
+// Start starts a control plane and installs config/crd and config/rbac. Stop must be called in the end, also after a
+// crash of what was tested.
+func Start(ctx context.Context) (*ControlPlane, error) {
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		return nil, errors.New("KUBEBUILDER_ASSETS is not set: run `make test`, or export KUBEBUILDER_ASSETS=$(hack/controlplane/assets.sh)")
+	}
+	directory, err := os.MkdirTemp("", "tokensteward-")
+	if err != nil {
+		return nil, err
+	}
+	cp := &ControlPlane{environment: &envtest.Environment{ControlPlaneStopTimeout: time.Minute}, directory: directory}
+	if err := cp.start(ctx); err != nil {
+		return nil, errors.Join(err, cp.Stop())
+	}
+	return cp, nil
+}
+
+func (cp *ControlPlane) start(ctx context.Context) error {
+	var err error
+	if cp.Admin, err = cp.environment.Start(); err != nil {
+		return fmt.Errorf("starting etcd and kube-apiserver: %w", err)
+	}
+	cp.Admin.QPS = -1
+	if cp.Client, err = client.New(cp.Admin, client.Options{Scheme: manager.Scheme()}); err != nil {
+		return err
+	}
+	cp.Kubeconfig = filepath.Join(cp.directory, "kubeconfig")
+	if err := os.WriteFile(cp.Kubeconfig, cp.environment.KubeConfig, 0o600); err != nil {
+		return err
+	}
+	for _, folder := range []string{"crd", "rbac"} {
+		command := cp.Kubectl(ctx, "apply", "--server-side", "-k", filepath.Join(Root(), "config", folder))
+		if output, err := command.CombinedOutput(); err != nil {
+			return fmt.Errorf("kubectl apply -k config/%s: %w: %s", folder, err, output)
+		}
+	}
+	if output, err := cp.Kubectl(ctx, "wait", "--for=condition=Established", "crd", "--all").CombinedOutput(); err != nil {
+		return fmt.Errorf("waiting for the CRDs: %w: %s", err, output)
+	}
+	user, err := cp.environment.AddUser(envtest.User{
+		Name:   "system:serviceaccount:" + Namespace + ":tokensteward",
+		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + Namespace, "system:authenticated"},
+	}, nil)
+	if err != nil {
+		return fmt.Errorf("making the operator's credentials: %w", err)
+	}
+	cp.Operator = user.Config()
+	kubeconfig, err := user.KubeConfig()
+	if err != nil {
+		return err
+	}
+	cp.OperatorKubeconfig = filepath.Join(cp.directory, "operator.kubeconfig")
+	return os.WriteFile(cp.OperatorKubeconfig, kubeconfig, 0o600)
+}
+
+// Kubectl is a kubectl command that acts as the admin.
+func (cp *ControlPlane) Kubectl(ctx context.Context, arguments ...string) *exec.Cmd {
+	command := exec.CommandContext(ctx, filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), arguments...)
+	command.Env = append(os.Environ(), "KUBECONFIG="+cp.Kubeconfig)
+	return command
+}
+
+// Stop ends the control plane and removes its files.
+func (cp *ControlPlane) Stop() error {
+	return errors.Join(cp.environment.Stop(), os.RemoveAll(cp.directory))
+}
+
+// Root is the folder of the repository: the nearest one above the working directory that holds PROJECT.
+func Root() string {
+	directory, err := os.Getwd()
+	for err == nil {
+		if _, err := os.Stat(filepath.Join(directory, "PROJECT")); err == nil {
+			return directory
+		}
+		if parent := filepath.Dir(directory); parent != directory {
+			directory = parent
+			continue
+		}
+		break
+	}
+	panic("the working directory is not within the repository")
+}
+
+// FreeAddress is an address on loopback that nobody listens on.
+func FreeAddress() string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
