@@ -122,6 +122,7 @@ func (r *TokenReconciler) Reconcile(ctx context.Context, request reconcile.Reque
 		}
 	}
 	if s.released {
+		r.announce(ctx, s)
 		return reconcile.Result{}, nil
 	}
 	if err == nil && plan.Action != lifecycle.Wait {

@@ -39,17 +39,23 @@ func (r *TokenReconciler) report(ctx context.Context, s *state, plan lifecycle.P
 		return fmt.Errorf("writing the status: %w", err)
 	}
 
+	r.announce(ctx, s)
+	return nil
+}
+
+// announce tells the log and the Events what was done.
+func (r *TokenReconciler) announce(ctx context.Context, s *state) {
 	log := ctrl.LoggerFrom(ctx)
-	if s.minted != nil {
-		log.Info("Issued a token", "revision", s.minted.Revision, "secret", v1alpha1.SecretName(s.token), "expires", s.minted.ExpirationTime)
+	if minted := s.minted; minted != nil {
+		name := v1alpha1.SecretName(s.token)
+		log.Info("Issued a token", "revision", minted.Revision, "secret", name, "expires", minted.ExpirationTime)
 		r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventIssued, "Issue",
-			"Revision %d is in the Secret %q and expires at %s", s.minted.Revision, v1alpha1.SecretName(s.token), s.minted.ExpirationTime.UTC().Format(time.RFC3339))
+			"Revision %d is in the Secret %q and expires at %s", minted.Revision, name, minted.ExpirationTime.UTC().Format(time.RFC3339))
 	}
 	if len(s.revoked) > 0 {
-		log.Info("Revoked", "revisions", s.revoked)
+		log.Info("Revoked tokens", "revisions", s.revoked)
 		r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventRevoked, "Revoke", "Revoked %s", revisions(s.revoked))
 	}
-	return nil
 }
 
 func revisions(numbers []int64) string {
