@@ -67,7 +67,7 @@ func (r *TokenReconciler) tryWriteSecret(ctx context.Context, s *state, minted i
 	if err != nil {
 		return secretError(secret.Name, err)
 	}
-	s.secret = secret
+	s.secret, s.secretIsLive = secret, true
 	return nil
 }
 

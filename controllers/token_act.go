@@ -52,8 +52,10 @@ func (r *TokenReconciler) act(ctx context.Context, s *state, plan lifecycle.Plan
 // mint makes a token: record the intent → create at the service → write the Secret. After each of these steps the
 // process may die, and the next one finds in status what it needs to go on (docs/architecture.md, Minting).
 func (r *TokenReconciler) mint(ctx context.Context, s *state, revision int64) error {
-	if err := r.observeSecretLive(ctx, s); err != nil {
-		return err
+	if !s.secretIsLive {
+		if err := r.observeSecretLive(ctx, s); err != nil {
+			return err
+		}
 	}
 	if s.observedSecret().State == lifecycle.SecretForeign {
 		return nil // The next decision deals with it.

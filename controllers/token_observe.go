@@ -30,8 +30,10 @@ type state struct {
 	refusal              *lifecycle.Problem
 	namespaceTerminating bool
 
-	// secret is the one that spec names; nil if there is none.
-	secret *corev1.Secret
+	// secret is the one that spec names; nil if there is none. secretIsLive: it was read from the API server, not the
+	// cache, or written there.
+	secret       *corev1.Secret
+	secretIsLive bool
 	// tokenKey is the key of the token in it, and owner the annotation that makes it ours.
 	tokenKey string
 	owner    string
@@ -119,7 +121,7 @@ func (r *TokenReconciler) observeSecret(ctx context.Context, s *state) error {
 
 func (r *TokenReconciler) observeSecretLive(ctx context.Context, s *state) error {
 	key := types.NamespacedName{Namespace: s.token.GetNamespace(), Name: v1alpha1.SecretName(s.token)}
-	s.secret = nil
+	s.secret, s.secretIsLive = nil, true
 	var live corev1.Secret
 	if err := r.Live.Get(ctx, key, &live); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("reading the Secret: %w", err)

@@ -37,7 +37,7 @@ type index struct {
 	byHash   map[hash][]*credential
 	byObject map[objectKey]map[hash]*credential
 
-	synced []toolscache.ResourceEventHandlerRegistration
+	synced []interface{ HasSynced() bool }
 }
 
 type objectKey struct{ kind, namespace, name string }
