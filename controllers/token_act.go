@@ -70,11 +70,11 @@ func (r *TokenReconciler) mint(ctx context.Context, s *state, revision int64) er
 
 	status := s.token.SharedStatus()
 	status.Pending = &attempt.Record
-	began := time.Now() // The monotonic clock, whatever r.Clock says: this is about the process being frozen.
+	began := time.Now() //nolint:forbidigo // The monotonic clock, whatever r.Clock says: this is about the process being frozen.
 	if err := r.patchStatus(ctx, s); err != nil {
 		return fmt.Errorf("recording the intent to mint: %w", err)
 	}
-	if time.Since(began) > r.RenewDeadline {
+	if time.Since(began) > r.RenewDeadline { //nolint:forbidigo // As above.
 		return errFrozen
 	}
 	minted, err := s.issuer.Mint(ctx, attempt)
@@ -100,7 +100,8 @@ func (r *TokenReconciler) finish(s *state, id, sha256 string, expires time.Time)
 	}
 	issued, expiration := status.Pending.StartTime, metav1.NewTime(expires)
 	duration := expires.Sub(issued.Time)
-	renewal := metav1.NewTime(lifecycle.RenewalTime(issued.Time, expires, duration, duration/3, rand.Float64()))
+	share := rand.Float64() //nolint:gosec // A spread, not a secret.
+	renewal := metav1.NewTime(lifecycle.RenewalTime(issued.Time, expires, duration, duration/3, share))
 	status.Token = &v1alpha1.IssuedToken{
 		ID: id, Revision: status.Pending.Revision, SHA256: sha256, IssueTime: issued, ExpirationTime: &expiration,
 	}
@@ -120,7 +121,8 @@ func (r *TokenReconciler) settle(ctx context.Context, s *state) error {
 	if err != nil {
 		return fmt.Errorf("finding out what became of an attempt to mint: %w", err)
 	}
-	if found := settlement.Token; found != nil && s.token.GetDeletionTimestamp().IsZero() && !s.namespaceTerminating {
+	if found := settlement.Token; found != nil && s.token.GetDeletionTimestamp().IsZero() && !s.namespaceTerminating &&
+		s.observedSecret().State != lifecycle.SecretForeign {
 		if err := r.writeSecret(ctx, s, *found, pending.Revision); err != nil {
 			return err
 		}
@@ -177,7 +179,7 @@ func (r *TokenReconciler) addPrevious(status *v1alpha1.TokenStatus, previous v1a
 func (r *TokenReconciler) sawInSecret(status *v1alpha1.TokenStatus, sha256 string) {
 	for i := range status.PreviousTokens {
 		previous := &status.PreviousTokens[i]
-		if previous.SHA256 == sha256 && previous.ReplacedTime == nil {
+		if sha256 != "" && previous.SHA256 == sha256 && previous.ReplacedTime == nil {
 			now := metav1.NewTime(r.Clock.Now())
 			previous.ReplacedTime, previous.RevokeTime = &now, graceEnd(now, previous.ExpirationTime)
 		}

@@ -59,7 +59,7 @@ func (r *TokenReconciler) observe(ctx context.Context, key types.NamespacedName)
 		s.tokenKey = target.TokenKey
 	}
 	// A status of another uid came with a backup or a copy; what it says is not about this resource.
-	if status := s.token.SharedStatus(); status.OwnerUID != "" && status.OwnerUID != stored.GetUID() {
+	if status := s.token.SharedStatus(); status.OwnerUID != stored.GetUID() {
 		*status = v1alpha1.TokenStatus{}
 	}
 

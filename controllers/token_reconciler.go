@@ -57,11 +57,10 @@ type TokenReconciler struct {
 
 // kind is what the engine needs to know of a kind of token.
 type kind struct {
-	newToken    func() v1alpha1.Token
-	newList     func() client.ObjectList
-	defaultKey  string
-	refusal     func(*v1alpha1.ClusterTokenIssuer, *metav1.PartialObjectMetadata, v1alpha1.Token) *lifecycle.Problem
-	description string
+	newToken   func() v1alpha1.Token
+	newList    func() client.ObjectList
+	defaultKey string
+	refusal    func(*v1alpha1.ClusterTokenIssuer, *metav1.PartialObjectMetadata, v1alpha1.Token) *lifecycle.Problem
 }
 
 func (r *TokenReconciler) setup(mgr ctrl.Manager, k kind) error {
@@ -138,7 +137,7 @@ func (r *TokenReconciler) Reconcile(ctx context.Context, request reconcile.Reque
 	case err != nil:
 		return reconcile.Result{}, err
 	case !plan.Next.IsZero():
-		return reconcile.Result{RequeueAfter: plan.Next.Sub(r.Clock.Now())}, nil
+		return reconcile.Result{RequeueAfter: max(plan.Next.Sub(r.Clock.Now()), time.Second)}, nil
 	default:
 		return reconcile.Result{}, nil
 	}

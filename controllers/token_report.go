@@ -48,9 +48,9 @@ func (r *TokenReconciler) announce(ctx context.Context, s *state) {
 	log := ctrl.LoggerFrom(ctx)
 	if minted := s.minted; minted != nil {
 		name := v1alpha1.SecretName(s.token)
-		log.Info("Issued a token", "revision", minted.Revision, "secret", name, "expires", minted.ExpirationTime)
+		log.Info("Issued a token", "revision", minted.Revision, "secret", name, "expires", timeOf(minted.ExpirationTime))
 		r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventIssued, "Issue",
-			"Revision %d is in the Secret %q and expires at %s", minted.Revision, name, minted.ExpirationTime.UTC().Format(time.RFC3339))
+			"Revision %d is in the Secret %q and expires at %s", minted.Revision, name, timeOf(minted.ExpirationTime).UTC().Format(time.RFC3339))
 	}
 	if len(s.revoked) > 0 {
 		log.Info("Revoked tokens", "revisions", s.revoked)

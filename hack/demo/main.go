@@ -24,11 +24,7 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == consumerMode {
 		os.Exit(consume(os.Stdin, os.Stdout))
 	}
-	ctrl.SetLogger(logr.Discard())
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	stay := len(os.Args) > 1 && os.Args[1] == "--stay"
-	if err := run(ctx, stay); err != nil {
+	if err := run(len(os.Args) > 1 && os.Args[1] == "--stay"); err != nil {
 		fmt.Fprintln(os.Stderr, "\nThe demo failed:", err)
 		os.Exit(1)
 	}
@@ -40,7 +36,10 @@ type world struct {
 	operator     *testenv.Operator
 }
 
-func run(ctx context.Context, stay bool) (err error) {
+func run(stay bool) (err error) {
+	ctrl.SetLogger(logr.Discard())
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	fmt.Println("Starting etcd and kube-apiserver, with the CRDs of config/crd and the permissions of config/rbac ...")
 	w := &world{}
 	if w.controlPlane, err = testenv.Start(ctx); err != nil {

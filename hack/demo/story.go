@@ -73,7 +73,7 @@ func tell(ctx context.Context, w *world) error {
 // story runs step after step; after a failure it does nothing more.
 type story struct {
 	*world
-	ctx       context.Context //nolint:containedctx // A story is told within one call.
+	ctx       context.Context
 	chapters  int
 	consumers []*consumer
 	err       error
@@ -132,7 +132,7 @@ func (s *story) consumer(secretName string) *consumer {
 		s.err = err
 		return c
 	}
-	c.process = exec.CommandContext(s.ctx, executable, consumerMode) //nolint:gosec // This program itself.
+	c.process = exec.CommandContext(s.ctx, executable, consumerMode)
 	c.process.Stderr = os.Stderr
 	c.process.Env = []string{"AUTHORITY=" + s.operator.AuthorityURL, "AUTHORITY_CA=" + s.operator.CAFile}
 	for key, value := range secret.Data {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,8 +19,6 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"golang.org/x/time/rate"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/grant"
@@ -191,4 +190,16 @@ func (a *Authority) judge(ctx context.Context, reader client.Reader, c *credenti
 	default:
 		return accepted, nil
 	}
+}
+
+// scope lists what a token reaches: its one project, or the access of its account.
+func (a *Authority) scope(ctx context.Context, c *credential) ([]string, error) {
+	if c.kind == v1alpha1.KindProjectToken {
+		return []string{c.project.String()}, nil
+	}
+	var found v1alpha1.ClusterTokenIssuer
+	if err := a.cached.Get(ctx, types.NamespacedName{Name: c.issuer}, &found); err != nil {
+		return nil, errCantTell
+	}
+	return grant.Access(&found, c.account), nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -17,8 +18,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
-
-	"golang.org/x/time/rate"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer"
@@ -234,11 +233,6 @@ func TestATokenInTwoHeadersIsRefused(t *testing.T) {
 		if status, _ := r.serve(request); status != http.StatusUnauthorized {
 			t.Errorf("%s: %d", name, status)
 		}
-	}
-	request := httptest.NewRequest(http.MethodPut, "/v1/issuers/main/authorize", nil)
-	request.Header.Set("api-token", w.aliceValue)
-	if status, _ := r.serve(request); status != http.StatusMethodNotAllowed {
-		t.Errorf("PUT: %d", status)
 	}
 }
 

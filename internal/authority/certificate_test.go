@@ -60,7 +60,8 @@ func TestReplicasShareACertificateThatClientsCanVerify(t *testing.T) {
 		t.Errorf("%d %s %v", response.StatusCode, body, err)
 	}
 	_ = response.Body.Close()
-	if _, err := http.Get("https://" + listener.Addr().String() + "/"); err == nil {
+	if response, err := http.Get("https://" + listener.Addr().String() + "/"); err == nil {
+		_ = response.Body.Close()
 		t.Error("a client that does not trust the CA was served")
 	}
 	cancel()

@@ -26,8 +26,18 @@ type credential struct {
 	account   string
 	project   v1alpha1.Project
 
-	id      string
+	id string
+	// issued is zero for a token that was replaced: its status keeps no issue time.
+	issued  time.Time
 	expires time.Time
+}
+
+// username names whom the token speaks for, to Kubernetes and as the subject of an introspection.
+func (c *credential) username() string {
+	if c.kind == v1alpha1.KindAccountToken {
+		return "tokensteward:account:" + c.account
+	}
+	return "tokensteward:project:" + c.project.String()
 }
 
 // index finds the credential of a hash. The informers of the token resources keep it up to date.
@@ -132,7 +142,7 @@ func credentialsOf(t v1alpha1.Token) map[hash]*credential {
 		}
 		c := &credential{
 			kind: t.Kind(), namespace: t.GetNamespace(), name: t.GetName(), issuer: t.SharedSpec().IssuerRef.Name,
-			id: entry.ID, expires: entry.Expires,
+			id: entry.ID, issued: entry.IssuedAt, expires: entry.Expires,
 		}
 		switch t := t.(type) {
 		case *v1alpha1.AccountToken:

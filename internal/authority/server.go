@@ -3,7 +3,6 @@ package authority
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -23,6 +22,7 @@ const (
 	writeTimeout    = 10 * time.Second
 	idleTimeout     = 2 * time.Minute
 	maxHeaderBytes  = 16 << 10
+	maxBodyBytes    = 64 << 10
 	shutdownTimeout = 5 * time.Second
 )
 
@@ -62,26 +62,46 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
-// Handler answers /v1/issuers/{issuer}/authorize[/{provider}/{organization}[/{repository}]].
+// Handler answers the requests below /v1/issuers/{issuer}: authorize[/{provider}/{organization}[/{repository}]],
+// introspect and tokenreview. docs/authority.md describes them.
 func (a *Authority) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		segments, ok := pathSegments(r.URL)
-		if !ok || len(segments) < 4 || segments[0] != "v1" || segments[1] != "issuers" || segments[3] != "authorize" {
+		if !ok || len(segments) < 4 || segments[0] != "v1" || segments[1] != "issuers" {
 			refuse(w)
 			return
 		}
-		if r.Method != http.MethodGet && r.Method != http.MethodPost {
-			w.Header().Set("Allow", "GET, POST")
+		issuer, endpoint, rest := segments[2], segments[3], segments[4:]
+		switch {
+		case endpoint == "authorize":
+			target, ok := targetOf(rest)
+			if !ok {
+				refuse(w)
+				return
+			}
+			a.authorize(w, r, issuer, target)
+		case endpoint == "introspect" && len(rest) == 0:
+			onlyPost(a.introspect)(w, r, issuer)
+		case endpoint == "tokenreview" && len(rest) == 0:
+			onlyPost(a.tokenReview)(w, r, issuer)
+		default:
+			refuse(w)
+		}
+	})
+}
+
+type endpoint func(w http.ResponseWriter, r *http.Request, issuer string)
+
+func onlyPost(serve endpoint) endpoint {
+	return func(w http.ResponseWriter, r *http.Request, issuer string) {
+		if r.Method != http.MethodPost {
+			w.Header().Set("Allow", http.MethodPost)
 			w.WriteHeader(http.StatusMethodNotAllowed)
 			return
 		}
-		target, ok := targetOf(segments[4:])
-		if !ok {
-			refuse(w)
-			return
-		}
-		a.authorize(w, r, segments[2], target)
-	})
+		r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)
+		serve(w, r, issuer)
+	}
 }
 
 func (a *Authority) authorize(w http.ResponseWriter, r *http.Request, issuer string, target grant.Target) {
@@ -92,9 +112,8 @@ func (a *Authority) authorize(w http.ResponseWriter, r *http.Request, issuer str
 	}
 	c, err := a.check(r.Context(), issuer, value, target)
 	switch {
-	case errors.Is(err, errCantTell):
-		w.Header().Set("Retry-After", "1")
-		respond(w, http.StatusServiceUnavailable, `{"error":"can't tell now, try again"}`+"\n")
+	case err != nil:
+		cantTell(w)
 	case c == nil:
 		refuse(w)
 	default:
@@ -111,6 +130,11 @@ func (a *Authority) authorize(w http.ResponseWriter, r *http.Request, issuer str
 		}
 		respond(w, http.StatusOK, `{"success":"token accepted"}`+"\n")
 	}
+}
+
+func cantTell(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", "1")
+	respond(w, http.StatusServiceUnavailable, `{"error":"can't tell now, try again"}`+"\n")
 }
 
 func refuse(w http.ResponseWriter) {

@@ -81,6 +81,19 @@ func ProjectReaches(project v1alpha1.Project, target Target) bool {
 		sameName(project.Provider, string(project.Repository), target.Repository)
 }
 
+// Access is what an account may reach.
+func Access(issuer *v1alpha1.ClusterTokenIssuer, account string) []string {
+	found := findAccount(issuer, account)
+	if found == nil {
+		return nil
+	}
+	access := make([]string, 0, len(found.Access))
+	for _, path := range found.Access {
+		access = append(access, string(path))
+	}
+	return access
+}
+
 func findAccount(issuer *v1alpha1.ClusterTokenIssuer, name string) *v1alpha1.Account {
 	if issuer.Spec.BuiltIn == nil {
 		return nil

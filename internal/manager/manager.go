@@ -134,7 +134,7 @@ func addAuthority(ctx context.Context, mgr ctrlmanager.Manager, live client.Clie
 		}
 		config = certificate.TLS()
 	}
-	listener, err := net.Listen("tcp", options.AuthorityAddress)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", options.AuthorityAddress)
 	if err != nil {
 		return fmt.Errorf("--authority-bind-address: %w", err)
 	}

@@ -53,7 +53,7 @@ func StartOperator(ctx context.Context, binary, kubeconfig string, flags ...stri
 		return nil, err
 	}
 	defer log.Close()
-	o.process = exec.Command(binary, append([]string{ //nolint:gosec,noctx // Our own binary, which Kill and Stop end.
+	o.process = exec.Command(binary, append([]string{
 		"--kubeconfig=" + kubeconfig, "--authority-bind-address=" + authorityAddress,
 		"--metrics-bind-address=" + metricsAddress, "--health-probe-bind-address=" + probeAddress,
 	}, flags...)...)

@@ -109,6 +109,7 @@ func TestKilledAtEveryRequest(t *testing.T) {
 }
 
 func newScene(ctx context.Context, t *testing.T, controlPlane *testenv.ControlPlane, values *leakcheck.Values) *scene {
+	t.Helper()
 	s := &scene{t: t, k8s: controlPlane.Client}
 	var err error
 	if s.killer, err = newKiller(controlPlane.Operator, values); err != nil {
