@@ -30,6 +30,8 @@ build: bin/manager ## Build the operator.
 test: bin/manager ## Run all tests, on a real kube-apiserver and etcd.
 	@echo "test: compiling; the first time takes minutes ..."
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) go test $(RACE) -timeout 20m ./...
+	@echo "test: compiling Argo CD's engine; the first time takes minutes ..."
+	cd test/argocd && go test ./...
 
 .PHONY: bench
 bench: bin/manager ## Run the benchmarks. They report, and assert nothing.
@@ -52,7 +54,7 @@ fmt: bin/golangci-lint ## Format the code.
 .PHONY: verify
 verify: generate lint ## Regenerate, tidy, lint and vet; fail if that changes a file.
 	go mod tidy
-	for tool in hack/tools/* hack/controlplane; do (cd $$tool && go mod tidy) || exit 1; done
+	for tool in hack/tools/* hack/controlplane test/argocd; do (cd $$tool && go mod tidy) || exit 1; done
 	go vet ./...
 	@changed=$$(git status --porcelain); if [ -n "$$changed" ]; then \
 		echo "verify: these files are not what the generators make of the sources, or are not committed:"; \

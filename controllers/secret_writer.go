@@ -2,8 +2,8 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -12,15 +12,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
-	"github.com/tokensteward/tokensteward/internal/issuer"
 	"github.com/tokensteward/tokensteward/internal/lifecycle"
+	"github.com/tokensteward/tokensteward/internal/token"
 )
+
+// errSecretRefused: the API server does not let the Secret be written, and will not before somebody changes something.
+var errSecretRefused = errors.New("the API server refuses the Secret")
 
 // writeSecret puts the token of the open attempt into the Secret: value, owner, id and revision in one write. It
 // creates the Secret, or updates it at the resourceVersion that was read before the intent was recorded. If somebody
 // else wrote it since, it tries once more, provided that the attempt is still the open one and the Secret still ours.
-func (r *TokenReconciler) writeSecret(ctx context.Context, s *state, minted issuer.Token, revision int64) error {
-	err := r.tryWriteSecret(ctx, s, minted, revision)
+func (r *TokenReconciler) writeSecret(ctx context.Context, s *state, content secretContent) error {
+	err := r.putSecret(ctx, s, content)
 	if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
 		return err
 	}
@@ -32,43 +35,93 @@ func (r *TokenReconciler) writeSecret(ctx context.Context, s *state, minted issu
 	if live.GetUID() != s.token.GetUID() || !equality.Semantic.DeepEqual(pending, s.token.SharedStatus().Pending) {
 		return err
 	}
-	if getErr := r.observeSecretLive(ctx, s); getErr != nil {
-		return getErr
+	if readErr := r.readSecret(ctx, s); readErr != nil {
+		return readErr
 	}
-	if s.observedSecret().State == lifecycle.SecretForeign {
+	if s.observedSecret().Conflict != nil {
 		return err
 	}
-	return r.tryWriteSecret(ctx, s, minted, revision)
+	return r.putSecret(ctx, s, content)
 }
 
-func (r *TokenReconciler) tryWriteSecret(ctx context.Context, s *state, minted issuer.Token, revision int64) error {
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.token.GetNamespace(), Name: v1alpha1.SecretName(s.token)}}
+// rewriteSecret brings the other keys and the metadata up to date around the token that the Secret holds.
+func (r *TokenReconciler) rewriteSecret(ctx context.Context, s *state) error {
+	err := r.putSecret(ctx, s, s.current(token.NewValue(string(s.secret.Data[s.tokenKey]))))
+	if errors.Is(err, errSecretRefused) {
+		return r.tryWriteSecret(ctx, s)
+	}
+	return err
+}
+
+// tryWriteSecret finds out with a dry run, and a placeholder for the token, whether and why the API server refuses the
+// Secret. What it says to that can be shown.
+func (r *TokenReconciler) tryWriteSecret(ctx context.Context, s *state) error {
+	secret, err := s.newSecret(placeholder)
+	if err != nil {
+		return err
+	}
+	switch err := r.put(ctx, s, secret, client.DryRunAll); {
+	case err == nil:
+		s.secretRefused = nil
+	case !isRefusal(err):
+		return fmt.Errorf("trying to write the Secret: %w", err)
+	default:
+		s.secretRefused, s.secretRefusedAgain = &lifecycle.Problem{
+			Reason: v1alpha1.ReasonSecretRefused, Stalled: true,
+			Message: fmt.Sprintf("The Secret can't be written: %s. It is tried again every %s.", truncate(err.Error()), lifecycle.RefusedRetry),
+		}, true
+	}
+	return nil
+}
+
+// putSecret writes the Secret. Its error keeps the API server's own words back: an admission policy or webhook may have
+// put the value into them.
+func (r *TokenReconciler) putSecret(ctx context.Context, s *state, content secretContent) error {
+	secret, err := s.newSecret(content)
+	if err != nil {
+		return err
+	}
+	switch err := r.put(ctx, s, secret); {
+	case err == nil:
+		s.secret, s.secretIsLive = secret, true
+		return nil
+	case apierrors.IsConflict(err):
+		return apierrors.NewConflict(corev1.Resource("secrets"), secret.Name, nil)
+	case apierrors.IsAlreadyExists(err):
+		return apierrors.NewAlreadyExists(corev1.Resource("secrets"), secret.Name)
+	case isRefusal(err):
+		return errSecretRefused
+	default:
+		return fmt.Errorf("writing the Secret %q: no usable answer from the API server (%T, %q)", secret.Name, err, apierrors.ReasonForError(err))
+	}
+}
+
+// newSecret is the Secret that was observed, or a new one, with a token in it.
+func (s *state) newSecret(content secretContent) (*corev1.Secret, error) {
+	key := s.secretKey()
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 	if s.secret != nil {
 		secret = s.secret.DeepCopy()
 	}
-	metav1.SetMetaDataLabel(&secret.ObjectMeta, v1alpha1.ManagedLabel, "true")
-	metav1.SetMetaDataAnnotation(&secret.ObjectMeta, v1alpha1.OwnerAnnotation, s.owner)
-	metav1.SetMetaDataAnnotation(&secret.ObjectMeta, v1alpha1.TokenIDAnnotation, minted.ID)
-	metav1.SetMetaDataAnnotation(&secret.ObjectMeta, v1alpha1.RevisionAnnotation, strconv.FormatInt(revision, 10))
-	isController := true
-	secret.OwnerReferences = []metav1.OwnerReference{{
-		APIVersion: v1alpha1.GroupVersion.String(), Kind: s.token.Kind(), Name: s.token.GetName(), UID: s.token.GetUID(),
-		Controller: &isController,
-	}}
-	secret.Type = corev1.SecretTypeOpaque
-	secret.Data = map[string][]byte{s.tokenKey: []byte(minted.Value.Reveal())}
+	return secret, s.applyTo(secret, content)
+}
 
-	var err error
+func (r *TokenReconciler) put(ctx context.Context, s *state, secret *corev1.Secret, dryRun ...client.CreateOption) error {
 	if s.secret == nil {
-		err = r.Client.Create(ctx, secret)
-	} else {
-		err = r.Client.Update(ctx, secret)
+		return r.Client.Create(ctx, secret, dryRun...)
 	}
-	if err != nil {
-		return secretError(secret.Name, err)
+	if len(dryRun) > 0 {
+		return r.Client.Update(ctx, secret, client.DryRunAll)
 	}
-	s.secret, s.secretIsLive = secret, true
-	return nil
+	return r.Client.Update(ctx, secret)
+}
+
+// isRefusal tells a refusal that lasts from a failure that passes.
+func isRefusal(err error) bool {
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return false
+	}
+	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err)
 }
 
 // deleteSecret deletes the Secret that was observed, and no other that may have taken its place.
@@ -78,21 +131,6 @@ func (r *TokenReconciler) deleteSecret(ctx context.Context, s *state) error {
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("deleting the Secret: %w", err)
 	}
-	s.secret = nil
+	s.secret, s.secretIsLive = nil, true
 	return nil
-}
-
-// secretError is what may be said of a failed write of a Secret. The API server's own words are kept back: an
-// admission policy or webhook may have put the value into them.
-func secretError(name string, err error) error {
-	switch reason := apierrors.ReasonForError(err); reason {
-	case metav1.StatusReasonConflict:
-		return apierrors.NewConflict(corev1.Resource("secrets"), name, nil)
-	case metav1.StatusReasonAlreadyExists:
-		return apierrors.NewAlreadyExists(corev1.Resource("secrets"), name)
-	case metav1.StatusReasonUnknown:
-		return fmt.Errorf("writing the Secret %q: no usable answer from the API server (%T)", name, err)
-	default:
-		return fmt.Errorf("writing the Secret %q: the API server refused it (%s)", name, reason)
-	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -92,11 +93,13 @@ func startOperator(ctx context.Context) (stop func() error, err error) {
 	options := &manager.Options{
 		Namespace: testenv.Namespace, LeaderElection: false,
 		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
-		AuthorityAddress: testenv.FreeAddress(), MetricsAddress: "0", ProbeAddress: "0",
+		AuthorityAddress: testenv.FreeAddress(), AuthorityMaxStaleness: 30 * time.Second, MetricsAddress: "0", ProbeAddress: "0",
 	}
 	authorityURL = "https://" + options.AuthorityAddress
 	ctx, cancel := context.WithCancel(ctx)
-	mgr, err := manager.New(ctx, controlPlane.Operator, options, now)
+	config := rest.CopyConfig(controlPlane.Operator)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &requests{next: next} })
+	mgr, err := manager.New(ctx, config, options, now)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -104,6 +107,48 @@ func startOperator(ctx context.Context) (stop func() error, err error) {
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
 	return func() error { cancel(); return <-ended }, nil
+}
+
+// requests passes the operator's requests on and keeps them, watches aside.
+type requests struct{ next http.RoundTripper }
+
+var (
+	requestsMu  sync.Mutex
+	allRequests []string
+)
+
+func (r *requests) RoundTrip(request *http.Request) (*http.Response, error) {
+	if request.URL.Query().Get("watch") != "true" {
+		requestsMu.Lock()
+		allRequests = append(allRequests, request.Method+" "+request.URL.Path)
+		requestsMu.Unlock()
+	}
+	return r.next.RoundTrip(request)
+}
+
+// requests are the operator's in the fixture's namespace so far.
+func (f *fixture) requests() (found []string) {
+	requestsMu.Lock()
+	defer requestsMu.Unlock()
+	for _, request := range allRequests {
+		if strings.Contains(request, "/namespaces/"+f.namespace+"/") {
+			found = append(found, request)
+		}
+	}
+	return found
+}
+
+// asOperator is a client with the operator's name, and with every permission.
+func asOperator() client.Client {
+	config := rest.CopyConfig(controlPlane.Admin)
+	config.Impersonate = rest.ImpersonationConfig{
+		UserName: "system:serviceaccount:" + testenv.Namespace + ":tokensteward", Groups: []string{"system:masters"},
+	}
+	c, err := client.New(config, client.Options{Scheme: manager.Scheme()})
+	if err != nil {
+		panic(err)
+	}
+	return c
 }
 
 // lockedBuffer collects the operator's log.
@@ -163,6 +208,7 @@ func newFixture(t *testing.T) *fixture {
 		},
 	}
 	f.create(f.issuer)
+	f.Eventually(f.issuerReason).Should(gomega.Equal(v1alpha1.ReasonAvailable))
 	return f
 }
 

@@ -17,9 +17,6 @@ import (
 	"github.com/tokensteward/tokensteward/internal/lifecycle"
 )
 
-// maxPrevious is how many previous tokens status holds; the schema's bound.
-const maxPrevious = 32
-
 // errFrozen ends an attempt that this process was too slow, or too long asleep, to carry on.
 var errFrozen = errors.New("the attempt to mint took longer than the leader's renew deadline; it is begun anew")
 
@@ -29,10 +26,16 @@ func (r *TokenReconciler) act(ctx context.Context, s *state, plan lifecycle.Plan
 	case lifecycle.AddFinalizer:
 		return r.patchFinalizers(ctx, s, controllerutil.AddFinalizer)
 	case lifecycle.Mint:
-		return r.mint(ctx, s, plan.Revision)
+		return r.mint(ctx, s, plan)
+	case lifecycle.ReadSecret:
+		return r.readSecret(ctx, s)
+	case lifecycle.TryWrite:
+		return r.tryWriteSecret(ctx, s)
+	case lifecycle.Rewrite:
+		return r.rewriteSecret(ctx, s)
 	case lifecycle.Finish:
 		pending := s.token.SharedStatus().Pending
-		r.finish(s, pending.ID, pending.SHA256, pending.ExpirationTime.Time)
+		r.finish(s, pending.ID, pending.SHA256, timeOf(pending.ExpirationTime))
 		return nil
 	case lifecycle.Settle:
 		return r.settle(ctx, s)
@@ -51,18 +54,10 @@ func (r *TokenReconciler) act(ctx context.Context, s *state, plan lifecycle.Plan
 
 // mint makes a token: record the intent → create at the service → write the Secret. After each of these steps the
 // process may die, and the next one finds in status what it needs to go on (docs/architecture.md, Minting).
-func (r *TokenReconciler) mint(ctx context.Context, s *state, revision int64) error {
-	if !s.secretIsLive {
-		if err := r.observeSecretLive(ctx, s); err != nil {
-			return err
-		}
-	}
-	if s.observedSecret().State == lifecycle.SecretForeign {
-		return nil // The next decision deals with it.
-	}
+func (r *TokenReconciler) mint(ctx context.Context, s *state, plan lifecycle.Plan) error {
 	attempt, err := s.issuer.Prepare(ctx, issuer.Request{
 		Kind: s.token.Kind(), Subject: s.token.Subject(), UID: s.token.GetUID(),
-		Revision: revision, Now: r.Clock.Now(), Lifetime: s.token.SharedSpec().TokenDuration(),
+		Revision: plan.Revision, Now: r.Clock.Now(), Lifetime: s.token.SharedSpec().TokenDuration(),
 	})
 	if err != nil {
 		return fmt.Errorf("preparing to mint: %w", err)
@@ -70,6 +65,10 @@ func (r *TokenReconciler) mint(ctx context.Context, s *state, revision int64) er
 
 	status := s.token.SharedStatus()
 	status.Pending = &attempt.Record
+	if plan.Unscheduled {
+		status.Mints = append(status.Mints, attempt.Record.StartTime)
+		status.Mints = status.Mints[max(0, len(status.Mints)-lifecycle.MaxUnscheduledMints):]
+	}
 	began := time.Now() //nolint:forbidigo // The monotonic clock, whatever r.Clock says: this is about the process being frozen.
 	if err := r.patchStatus(ctx, s); err != nil {
 		return fmt.Errorf("recording the intent to mint: %w", err)
@@ -81,7 +80,20 @@ func (r *TokenReconciler) mint(ctx context.Context, s *state, revision int64) er
 	if err != nil {
 		return fmt.Errorf("minting: %w", err)
 	}
-	if err := r.writeSecret(ctx, s, minted, revision); err != nil {
+	return r.writeAndFinish(ctx, s, minted)
+}
+
+// writeAndFinish writes the token of the open attempt into the Secret. If the API server refuses that, the attempt is
+// left open, to be settled by the next decision.
+func (r *TokenReconciler) writeAndFinish(ctx context.Context, s *state, minted issuer.Token) error {
+	pending := s.token.SharedStatus().Pending
+	err := r.writeSecret(ctx, s, secretContent{
+		value: minted.Value, id: minted.ID, revision: pending.Revision, issued: pending.StartTime.Time, expires: minted.ExpirationTime,
+	})
+	if errors.Is(err, errSecretRefused) {
+		return r.tryWriteSecret(ctx, s)
+	}
+	if err != nil {
 		return err
 	}
 	r.finish(s, minted.ID, minted.Value.SHA256(), minted.ExpirationTime)
@@ -93,7 +105,7 @@ func (r *TokenReconciler) finish(s *state, id, sha256 string, expires time.Time)
 	status := s.token.SharedStatus()
 	now := metav1.NewTime(r.Clock.Now())
 	if current := status.Token; current != nil {
-		r.addPrevious(status, v1alpha1.PreviousToken{
+		status.PreviousTokens = append(status.PreviousTokens, v1alpha1.PreviousToken{
 			ID: current.ID, Revision: current.Revision, SHA256: current.SHA256, ExpirationTime: current.ExpirationTime,
 			ReplacedTime: &now, RevokeTime: graceEnd(now, current.ExpirationTime),
 		})
@@ -122,14 +134,10 @@ func (r *TokenReconciler) settle(ctx context.Context, s *state) error {
 		return fmt.Errorf("finding out what became of an attempt to mint: %w", err)
 	}
 	if found := settlement.Token; found != nil && s.token.GetDeletionTimestamp().IsZero() && !s.namespaceTerminating &&
-		s.observedSecret().State != lifecycle.SecretForeign {
-		if err := r.writeSecret(ctx, s, *found, pending.Revision); err != nil {
-			return err
-		}
-		r.finish(s, found.ID, found.Value.SHA256(), found.ExpirationTime)
-		return nil
+		s.observedSecret().Conflict == nil && s.secretRefused == nil {
+		return r.writeAndFinish(ctx, s, *found)
 	}
-	r.addPrevious(status, v1alpha1.PreviousToken{
+	status.PreviousTokens = append(status.PreviousTokens, v1alpha1.PreviousToken{
 		ID: pending.ID, Revision: pending.Revision, SHA256: pending.SHA256, ExpirationTime: pending.ExpirationTime,
 	})
 	status.Pending = nil
@@ -161,17 +169,6 @@ func (r *TokenReconciler) revoke(ctx context.Context, s *state, revisions []int6
 		}
 	}
 	return nil
-}
-
-// addPrevious appends to the previous tokens. Where the schema's bound is reached, the oldest attempt that was never
-// seen in the Secret makes room.
-func (r *TokenReconciler) addPrevious(status *v1alpha1.TokenStatus, previous v1alpha1.PreviousToken) {
-	if len(status.PreviousTokens) >= maxPrevious {
-		if at := slices.IndexFunc(status.PreviousTokens, func(p v1alpha1.PreviousToken) bool { return p.ReplacedTime == nil }); at >= 0 {
-			status.PreviousTokens = slices.Delete(status.PreviousTokens, at, at+1)
-		}
-	}
-	status.PreviousTokens = append(status.PreviousTokens, previous)
 }
 
 // sawInSecret notes that the value of a closed attempt was found in the Secret: whoever read it there gets the grace

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -15,6 +16,7 @@ import (
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer"
 	"github.com/tokensteward/tokensteward/internal/lifecycle"
+	"github.com/tokensteward/tokensteward/internal/secrettemplate"
 	"github.com/tokensteward/tokensteward/internal/token"
 )
 
@@ -28,15 +30,21 @@ type state struct {
 	issuer               issuer.Issuer
 	issuerProblem        *lifecycle.Problem
 	refusal              *lifecycle.Problem
+	specProblem          *lifecycle.Problem
+	storm                *lifecycle.Problem
 	namespaceTerminating bool
 
 	// secret is the one that spec names; nil if there is none. secretIsLive: it was read from the API server, not the
 	// cache, or written there.
 	secret       *corev1.Secret
 	secretIsLive bool
-	// tokenKey is the key of the token in it, and owner the annotation that makes it ours.
-	tokenKey string
-	owner    string
+	// secretRefused says why the API server did not let it be written; secretRefusedAgain: in this very reconcile.
+	secretRefused      *lifecycle.Problem
+	secretRefusedAgain bool
+	// tokenKey is the key of the token in it, owner the annotation that makes it ours, and templates its other keys.
+	tokenKey  string
+	owner     string
+	templates *secrettemplate.Set
 
 	// minted and revoked are what act did, for the Events.
 	minted  *v1alpha1.IssuedToken
@@ -58,10 +66,7 @@ func (r *TokenReconciler) observe(ctx context.Context, key types.NamespacedName)
 	if target := stored.SharedSpec().Secret; target != nil && target.TokenKey != "" {
 		s.tokenKey = target.TokenKey
 	}
-	// A status of another uid came with a backup or a copy; what it says is not about this resource.
-	if status := s.token.SharedStatus(); status.OwnerUID != stored.GetUID() {
-		*status = v1alpha1.TokenStatus{}
-	}
+	r.observeStatus(s)
 
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
@@ -76,7 +81,50 @@ func (r *TokenReconciler) observe(ctx context.Context, key types.NamespacedName)
 	if err := r.observeIssuer(ctx, s, namespace); err != nil {
 		return nil, err
 	}
+	r.observeSpec(s)
 	return s, r.observeSecret(ctx, s)
+}
+
+// observeStatus takes from the status what outlasts a reconcile.
+func (r *TokenReconciler) observeStatus(s *state) {
+	status := s.token.SharedStatus()
+	// A status of another uid came with a backup or a copy; what it says is not about this resource.
+	if status.OwnerUID != s.token.GetUID() {
+		*status = v1alpha1.TokenStatus{}
+	}
+	stalled := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionStalled)
+	specChanged := status.ObservedGeneration != s.token.GetGeneration()
+	if specChanged {
+		status.Mints = nil
+	}
+	if stalled == nil {
+		return
+	}
+	problem := &lifecycle.Problem{Reason: stalled.Reason, Message: stalled.Message, Stalled: true}
+	switch {
+	case stalled.Reason == v1alpha1.ReasonSecretRefused:
+		s.secretRefused = problem
+	case stalled.Reason == v1alpha1.ReasonMintStorm && !specChanged:
+		s.storm = problem
+	}
+}
+
+// observeSpec finds what is wrong with the spec that its schema can't see.
+func (r *TokenReconciler) observeSpec(s *state) {
+	spec := s.token.SharedSpec()
+	if spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
+		s.specProblem = &lifecycle.Problem{
+			Reason: v1alpha1.ReasonRetainUnsupported, Stalled: true,
+			Message: "A built-in token is gone with its resource: set spec.deletionPolicy to Revoke.",
+		}
+	}
+	var err error
+	if s.templates, err = parseSecretTemplate(s.token, s.tokenKey); err != nil {
+		s.specProblem = &lifecycle.Problem{
+			Reason: v1alpha1.ReasonInvalidTemplate, Stalled: true,
+			Message: truncate(err.Error()) + ". Correct it; the Secret is left as it is until then.",
+		}
+	}
 }
 
 func (r *TokenReconciler) observeIssuer(ctx context.Context, s *state, namespace *metav1.PartialObjectMetadata) error {
@@ -103,27 +151,23 @@ func (r *TokenReconciler) observeIssuer(ctx context.Context, s *state, namespace
 	return nil
 }
 
-// observeSecret takes the Secret from the cache if that shows it in order, and else from the API server: the cache
-// holds only labelled Secrets and may be behind, and neither must pass for a lost token.
+// observeSecret takes the Secret from the cache. That holds only labelled Secrets and may be behind, so what it does not
+// show in order is read from the API server before anything is done about it.
 func (r *TokenReconciler) observeSecret(ctx context.Context, s *state) error {
-	key := types.NamespacedName{Namespace: s.token.GetNamespace(), Name: v1alpha1.SecretName(s.token)}
 	var cached corev1.Secret
-	if err := r.Client.Get(ctx, key, &cached); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("reading the Secret: %w", err)
-	} else if err == nil {
+	switch err := r.Client.Get(ctx, s.secretKey(), &cached); {
+	case err == nil:
 		s.secret = &cached
-		if o := s.observation(r.Clock.Now()); o.HoldsCurrent() {
-			return nil
-		}
+	case !apierrors.IsNotFound(err):
+		return fmt.Errorf("reading the Secret: %w", err)
 	}
-	return r.observeSecretLive(ctx, s)
+	return nil
 }
 
-func (r *TokenReconciler) observeSecretLive(ctx context.Context, s *state) error {
-	key := types.NamespacedName{Namespace: s.token.GetNamespace(), Name: v1alpha1.SecretName(s.token)}
+func (r *TokenReconciler) readSecret(ctx context.Context, s *state) error {
 	s.secret, s.secretIsLive = nil, true
 	var live corev1.Secret
-	if err := r.Live.Get(ctx, key, &live); client.IgnoreNotFound(err) != nil {
+	if err := r.Live.Get(ctx, s.secretKey(), &live); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("reading the Secret: %w", err)
 	} else if err == nil {
 		s.secret = &live
@@ -132,6 +176,10 @@ func (r *TokenReconciler) observeSecretLive(ctx context.Context, s *state) error
 		}
 	}
 	return nil
+}
+
+func (s *state) secretKey() types.NamespacedName {
+	return types.NamespacedName{Namespace: s.token.GetNamespace(), Name: v1alpha1.SecretName(s.token)}
 }
 
 // observation is the state in the words of the decision.
@@ -144,6 +192,9 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 		NamespaceTerminating: s.namespaceTerminating,
 		IssuerProblem:        s.issuerProblem,
 		Refusal:              s.refusal,
+		SpecProblem:          s.specProblem,
+		Storm:                s.storm,
+		Suspended:            s.token.SharedSpec().Suspend,
 		RenewalTime:          timeOf(status.RenewalTime),
 		Secret:               s.observedSecret(),
 	}
@@ -152,6 +203,9 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 	}
 	if pending := status.Pending; pending != nil {
 		o.Pending = &lifecycle.Token{Revision: pending.Revision, SHA256: pending.SHA256, Expires: timeOf(pending.ExpirationTime)}
+	}
+	for _, at := range status.Mints {
+		o.Mints = append(o.Mints, at.Time)
 	}
 	for _, previous := range status.PreviousTokens {
 		o.Previous = append(o.Previous, lifecycle.Token{
@@ -163,29 +217,37 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 }
 
 func (s *state) observedSecret() lifecycle.Secret {
-	switch {
-	case s.secret == nil:
-		return lifecycle.Secret{State: lifecycle.SecretAbsent}
-	case s.secret.Annotations[v1alpha1.OwnerAnnotation] != s.owner:
-		return lifecycle.Secret{State: lifecycle.SecretForeign, Problem: conflictProblem(s.secret)}
+	observed := lifecycle.Secret{Confirmed: s.secretIsLive, Refused: s.secretRefused, RefusedAgain: s.secretRefusedAgain}
+	if s.secret == nil {
+		return observed
 	}
-	observed := lifecycle.Secret{State: lifecycle.SecretOurs}
+	if s.secret.Annotations[v1alpha1.OwnerAnnotation] != s.owner {
+		observed.State, observed.Conflict = lifecycle.SecretForeign, foreignSecret(s.secret)
+		return observed
+	}
+	observed.State = lifecycle.SecretOurs
+	if s.secret.Immutable != nil && *s.secret.Immutable {
+		observed.Conflict = &lifecycle.Problem{
+			Reason: v1alpha1.ReasonSecretConflict, Stalled: true,
+			Message: fmt.Sprintf("The Secret %q is immutable: delete it, and it is written anew.", s.secret.Name),
+		}
+	}
 	if value := s.secret.Data[s.tokenKey]; len(value) > 0 {
 		observed.SHA256 = token.SHA256(value)
+		observed.Outdated = s.outdated(token.NewValue(string(value)))
 	}
 	return observed
 }
 
-func conflictProblem(secret *corev1.Secret) *lifecycle.Problem {
+func foreignSecret(secret *corev1.Secret) *lifecycle.Problem {
 	holder := "somebody else"
 	if owner := secret.Annotations[v1alpha1.OwnerAnnotation]; owner != "" {
 		holder = owner
 	}
 	return &lifecycle.Problem{
-		Reason: v1alpha1.ReasonSecretConflict,
+		Reason: v1alpha1.ReasonSecretConflict, Stalled: true,
 		Message: fmt.Sprintf("The Secret %q exists and belongs to %s; it is left as it is. "+
 			"Delete it, or name another one in spec.secret.name of a new resource.", secret.Name, holder),
-		Stalled: true,
 	}
 }
 

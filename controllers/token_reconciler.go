@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/recorder"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer"
@@ -27,6 +28,9 @@ import (
 
 // issuerIndex finds the tokens that refer to a ClusterTokenIssuer.
 const issuerIndex = "spec.issuerRef.name"
+
+// secretIndex finds the tokens that name a Secret.
+const secretIndex = "secret"
 
 // maxSteps bounds the decisions of one reconcile. Even a resource that is deleted in mid-mint takes five.
 const maxSteps = 12
@@ -38,8 +42,8 @@ const conflictRetry = time.Second
 type TokenReconciler struct {
 	// Client reads from the cache and writes.
 	Client client.Client
-	// Live reads from the API server itself.
-	Live client.Reader
+	// Live reads from the API server itself, and watches single Secrets there.
+	Live client.WithWatch
 	// Clock tells the time that tokens live by.
 	Clock clock.PassiveClock
 	// Recorder publishes Events.
@@ -52,7 +56,8 @@ type TokenReconciler struct {
 	// and is not carried on.
 	RenewDeadline time.Duration
 
-	kind kind
+	kind      kind
+	obstacles *obstacles
 }
 
 // kind is what the engine needs to know of a kind of token.
@@ -66,15 +71,22 @@ type kind struct {
 func (r *TokenReconciler) setup(mgr ctrl.Manager, k kind) error {
 	r.kind = k
 	prototype := k.newToken()
-	err := mgr.GetFieldIndexer().IndexField(context.Background(), prototype, issuerIndex, func(o client.Object) []string {
-		return []string{o.(v1alpha1.Token).SharedSpec().IssuerRef.Name}
-	})
-	if err != nil {
-		return fmt.Errorf("indexing %ss by issuer: %w", prototype.Kind(), err)
+	for field, value := range map[string]func(v1alpha1.Token) string{
+		issuerIndex: func(t v1alpha1.Token) string { return t.SharedSpec().IssuerRef.Name },
+		secretIndex: v1alpha1.SecretName,
+	} {
+		err := mgr.GetFieldIndexer().IndexField(context.Background(), prototype, field, func(o client.Object) []string {
+			return []string{value(o.(v1alpha1.Token))}
+		})
+		if err != nil {
+			return fmt.Errorf("indexing %ss by %s: %w", prototype.Kind(), field, err)
+		}
 	}
+	r.obstacles = newObstacles(r.Live)
 	return ctrl.NewControllerManagedBy(mgr).
-		For(prototype).
-		Owns(&corev1.Secret{}).
+		For(prototype, builder.WithPredicates(matters)).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfSecret), builder.WithPredicates(changed)).
+		WatchesRawSource(source.Channel(r.obstacles.gone, handler.EnqueueRequestsFromMapFunc(r.tokensOfSecret))).
 		Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer)).
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfNamespace),
 			builder.WithPredicates(predicate.Or(predicate.LabelChangedPredicate{}, namespaceTerminates))).
@@ -84,6 +96,10 @@ func (r *TokenReconciler) setup(mgr ctrl.Manager, k kind) error {
 
 func (r *TokenReconciler) tokensOfIssuer(ctx context.Context, o client.Object) []reconcile.Request {
 	return r.requests(ctx, client.MatchingFields{issuerIndex: o.GetName()})
+}
+
+func (r *TokenReconciler) tokensOfSecret(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.requests(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{secretIndex: o.GetName()})
 }
 
 func (r *TokenReconciler) tokensOfNamespace(ctx context.Context, o client.Object) []reconcile.Request {
@@ -136,6 +152,11 @@ func (r *TokenReconciler) Reconcile(ctx context.Context, request reconcile.Reque
 		return reconcile.Result{RequeueAfter: conflictRetry}, nil
 	case err != nil:
 		return reconcile.Result{}, err
+	}
+	if o := s.observedSecret(); plan.Action == lifecycle.Wait && o.Conflict != nil && o.Confirmed {
+		r.obstacles.await(ctx, s.secret)
+	}
+	switch {
 	case !plan.Next.IsZero():
 		return reconcile.Result{RequeueAfter: max(plan.Next.Sub(r.Clock.Now()), time.Second)}, nil
 	default:

@@ -34,13 +34,31 @@ func (r *TokenReconciler) report(ctx context.Context, s *state, plan lifecycle.P
 	status := s.token.SharedStatus()
 	status.ObservedGeneration = s.token.GetGeneration()
 	s.token.ReportSubject()
+	before := problemOf(s.stored)
 	r.setConditions(s, plan, failure, now)
 	if err := r.patchStatus(ctx, s); err != nil {
 		return fmt.Errorf("writing the status: %w", err)
 	}
 
 	r.announce(ctx, s)
+	if after := problemOf(s.token); after != nil && (before == nil || before.Reason != after.Reason) {
+		ctrl.LoggerFrom(ctx).Info("Waiting", "reason", after.Reason, "message", after.Message)
+		r.Recorder.Eventf(s.token, nil, corev1.EventTypeWarning, after.Reason, "Wait", "%s", after.Message)
+	}
 	return nil
+}
+
+// problemOf is the condition that an Event should tell of; nil if all is well or on its way.
+func problemOf(t v1alpha1.Token) *metav1.Condition {
+	conditions := t.SharedStatus().Conditions
+	if stalled := meta.FindStatusCondition(conditions, v1alpha1.ConditionStalled); stalled != nil {
+		return stalled
+	}
+	ready := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady)
+	if ready == nil || ready.Status == metav1.ConditionTrue || ready.Reason == v1alpha1.ReasonProgressing {
+		return nil
+	}
+	return ready
 }
 
 // announce tells the log and the Events what was done.
@@ -65,28 +83,44 @@ func revisions(numbers []int64) string {
 	return "revisions " + strings.Trim(strings.ReplaceAll(fmt.Sprint(numbers), " ", ", "), "[]")
 }
 
+// setConditions says what is so (docs/conditions.md). Ready speaks of the token in the Secret alone, so a problem that
+// leaves that in order shows in Stalled, or in Ready's message.
 func (r *TokenReconciler) setConditions(s *state, plan lifecycle.Plan, failure error, now time.Time) {
 	o := s.observation(now)
-	ready := lifecycle.Problem{Reason: v1alpha1.ReasonProgressing, Message: "The token is being minted."}
-	reconciling, stalled := true, false
+	usable := o.HoldsCurrent() && o.Refusal == nil
+	problem := plan.Problem
+	if failure != nil {
+		problem = &lifecycle.Problem{Reason: v1alpha1.ReasonProgressing, Message: truncate(fmt.Sprintf("Trying again: %s.", failure))}
+	}
+
+	ready, status := lifecycle.Problem{Reason: v1alpha1.ReasonProgressing, Message: "The token is being minted."}, metav1.ConditionFalse
 	switch {
-	case failure != nil:
-		ready.Message = fmt.Sprintf("Trying again: %s.", failure)
-	case plan.Problem != nil:
-		ready, reconciling, stalled = *plan.Problem, false, plan.Problem.Stalled
-	case o.HoldsCurrent():
-		reconciling = false
-	}
-	readyStatus := metav1.ConditionFalse
-	if o.HoldsCurrent() && o.Refusal == nil {
-		readyStatus = metav1.ConditionTrue
-		if failure == nil && plan.Problem == nil {
-			ready = lifecycle.Problem{Reason: v1alpha1.ReasonIssued, Message: fmt.Sprintf("The Secret %q holds revision %d.", v1alpha1.SecretName(s.token), o.Current.Revision)}
+	case usable:
+		status = metav1.ConditionTrue
+		ready = lifecycle.Problem{Reason: v1alpha1.ReasonIssued, Message: fmt.Sprintf("The Secret %q holds revision %d.", v1alpha1.SecretName(s.token), o.Current.Revision)}
+		if o.Suspended {
+			ready.Message += " Suspended: it is not renewed."
+		} else if problem != nil {
+			ready.Message += " " + problem.Message
 		}
+	case problem != nil:
+		ready = *problem
 	}
-	r.setCondition(s, v1alpha1.ConditionReady, readyStatus, ready, now)
-	r.setOrDropCondition(s, v1alpha1.ConditionReconciling, reconciling, ready, now)
-	r.setOrDropCondition(s, v1alpha1.ConditionStalled, stalled, ready, now)
+	r.setCondition(s, v1alpha1.ConditionReady, status, ready, now)
+	r.setOrDropCondition(s, v1alpha1.ConditionReconciling, !usable && (failure != nil || problem == nil), ready, now)
+	if problem == nil {
+		problem = &ready
+	}
+	r.setOrDropCondition(s, v1alpha1.ConditionStalled, problem.Stalled, *problem, now)
+}
+
+// truncate bounds a message: conditions and Events hold only so much, and nobody reads more.
+func truncate(message string) string {
+	const most = 800
+	if len(message) <= most {
+		return message
+	}
+	return strings.ToValidUTF8(message[:most], "") + " …"
 }
 
 func (r *TokenReconciler) setOrDropCondition(s *state, conditionType string, present bool, why lifecycle.Problem, now time.Time) {

@@ -35,8 +35,10 @@ const (
 	ReasonNotGranted = "NotGranted"
 	// ReasonNamespaceTerminating: the namespace is being deleted; nothing is minted into it.
 	ReasonNamespaceTerminating = "NamespaceTerminating"
-	// ReasonDeleting: the resource is being deleted and its tokens are being revoked.
-	ReasonDeleting = "Deleting"
+	// ReasonTooManyPrevious: so many replaced tokens wait for their revocation that no other is minted.
+	ReasonTooManyPrevious = "TooManyPrevious"
+	// ReasonSuspended: spec.suspend is true, and the Secret does not hold a usable token.
+	ReasonSuspended = "Suspended"
 	// ReasonInUse: the issuer is being deleted and kept until no token refers to it.
 	ReasonInUse = "InUse"
 )
@@ -47,6 +49,16 @@ const (
 	ReasonAccountRequired = "AccountRequired"
 	// ReasonInvalidSelector: a namespaceSelector in the issuer's spec.grants is not one that Kubernetes understands.
 	ReasonInvalidSelector = "InvalidSelector"
-	// ReasonSecretConflict: the Secret that spec.secret.name names belongs to somebody else.
+	// ReasonSecretConflict: the Secret that spec.secret.name names belongs to somebody else, or is immutable.
 	ReasonSecretConflict = "SecretConflict"
+	// ReasonSecretRefused: a quota or an admission policy does not let the Secret be written. It is tried again every two
+	// minutes, with a dry run first, so that no token is minted in vain.
+	ReasonSecretRefused = "SecretRefused"
+	// ReasonInvalidTemplate: spec.secret.template can't be rendered, or gives something that no Secret can hold.
+	ReasonInvalidTemplate = "InvalidTemplate"
+	// ReasonRetainUnsupported: the issuer is built in, and spec.deletionPolicy is Retain.
+	ReasonRetainUnsupported = "RetainUnsupported"
+	// ReasonMintStorm: five tokens were minted within an hour, none of them because it was due. Something undoes what the
+	// operator does; nothing more is minted before the spec changes.
+	ReasonMintStorm = "MintStorm"
 )

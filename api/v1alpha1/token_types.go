@@ -18,6 +18,9 @@ const (
 	// reads them: whoever may edit the Secret may edit them too.
 	TokenIDAnnotation  = "tokensteward.io/token-id"
 	RevisionAnnotation = "tokensteward.io/revision"
+	// TemplatedAnnotation, on a Secret, lists the labels and annotations that came from spec.secret.template, so that they
+	// go when they leave it.
+	TemplatedAnnotation = "tokensteward.io/templated"
 	// ManagedLabel, on a Secret, puts it into the operator's cache; no other Secret is ever cached.
 	ManagedLabel = "tokensteward.io/managed"
 )
@@ -64,7 +67,29 @@ type TokenSpec struct {
 	// The Secret that the token is written to.
 	// +optional
 	Secret *SecretTarget `json:"secret,omitempty"`
+
+	// What becomes of the tokens when this resource is deleted: Revoke ends them. Retain leaves the current one at the
+	// service and in the Secret; a built-in issuer can't do that, since its tokens are their resources.
+	// +optional
+	// +kubebuilder:validation:Enum=Revoke;Retain
+	// +kubebuilder:validation:MaxLength=6
+	// +kubebuilder:default=Revoke
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+
+	// Stops everything but the deletion of this resource: no token is minted, renewed or revoked, and the Secret is left
+	// as it is. The token that is there goes on until it expires.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
 }
+
+// DeletionPolicy says what becomes of the tokens of a deleted resource.
+type DeletionPolicy string
+
+// The deletion policies.
+const (
+	DeletionPolicyRevoke DeletionPolicy = "Revoke"
+	DeletionPolicyRetain DeletionPolicy = "Retain"
+)
 
 // IssuerReference names the issuer of a token.
 type IssuerReference struct {
@@ -100,7 +125,46 @@ type SecretTarget struct {
 	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
 	// +kubebuilder:validation:XValidation:rule="self != '.' && !self.startsWith('..')",message="a Secret's key can't be . and can't begin with .."
 	TokenKey string `json:"tokenKey,omitempty"`
+
+	// More that the Secret should hold.
+	// +optional
+	Template *SecretTemplate `json:"template,omitempty"`
 }
+
+// SecretTemplate is what a Secret holds besides the token.
+type SecretTemplate struct {
+	// Labels and annotations of the Secret. The labels of this resource are not copied to it.
+	// +optional
+	Metadata *SecretMetadata `json:"metadata,omitempty"`
+
+	// Keys of the Secret besides the token's own, which is always there, and their values as Go templates.
+	// .Token, .TokenID, .Revision, .IssueTime, .ExpirationTime, .Account, .Provider, .Organization and .Repository can be
+	// used, and the functions that docs/secrets.md lists.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	Data map[string]TemplateText `json:"data,omitempty"`
+}
+
+// TemplateText is a Go template.
+// +kubebuilder:validation:MaxLength=8192
+type TemplateText string
+
+// SecretMetadata is metadata of a Secret.
+type SecretMetadata struct {
+	// Labels of the Secret.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	Labels map[string]LabelValue `json:"labels,omitempty"`
+
+	// Annotations of the Secret.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
+}
+
+// AnnotationValue is the value of an annotation.
+// +kubebuilder:validation:MaxLength=4096
+type AnnotationValue string
 
 // TokenStatus is the part of the status that AccountToken and ProjectToken share. Only the operator may write it: for
 // the built-in issuer it is the ledger that tokens are checked against (docs/architecture.md, The ledger).
@@ -138,6 +202,13 @@ type TokenStatus struct {
 	// An attempt to mint a token that is not finished.
 	// +optional
 	Pending *PendingToken `json:"pending,omitempty"`
+
+	// When tokens were minted that were not due, within the last hour: the first one, and one for every time that the
+	// value in the Secret was lost.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=6
+	Mints []metav1.Time `json:"mints,omitempty"`
 
 	// Replaced tokens that are not revoked yet, the oldest first.
 	// +optional

@@ -31,6 +31,9 @@ func run() error {
 	log := zap.New(zap.UseFlagOptions(&options.Log))
 	ctrl.SetLogger(log)
 	klog.SetLogger(log)
+	if err := manager.PingConnections(); err != nil {
+		return err
+	}
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("finding the API server: %w", err)

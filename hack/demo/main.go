@@ -40,7 +40,7 @@ func run(stay bool) (err error) {
 	ctrl.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	fmt.Println("Starting etcd and kube-apiserver, with the CRDs of config/crd and the permissions of config/rbac ...")
+	fmt.Println("Starting etcd and kube-apiserver, with config/crd, config/rbac and config/policy ...")
 	w := &world{}
 	if w.controlPlane, err = testenv.Start(ctx); err != nil {
 		return err

@@ -23,6 +23,7 @@ import (
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/grant"
 	"github.com/tokensteward/tokensteward/internal/issuer/builtin"
+	"github.com/tokensteward/tokensteward/internal/metrics"
 	"github.com/tokensteward/tokensteward/internal/token"
 )
 
@@ -37,9 +38,6 @@ const (
 	unknownHashLifetime = time.Minute
 )
 
-// errCantTell: whether the token is valid can't be found out now.
-var errCantTell = errors.New("can't tell")
-
 // Authority judges tokens.
 type Authority struct {
 	clock   clock.PassiveClock
@@ -48,90 +46,121 @@ type Authority struct {
 	index   *index
 	limiter *rate.Limiter
 	unknown *utilcache.LRUExpireCache
+
+	freshness    *Freshness
+	maxStaleness time.Duration
 }
 
-// New makes an Authority that follows the informers and, where they know too little, asks the live reader.
-func New(ctx context.Context, clk clock.PassiveClock, informers cache.Cache, live client.Reader) (*Authority, error) {
+// New makes an Authority that follows the informers and, where they know too little, asks the live reader. It can't tell
+// once freshness has been lost for longer than maxStaleness.
+func New(ctx context.Context, clk clock.PassiveClock, informers cache.Cache, live client.Reader, freshness *Freshness, maxStaleness time.Duration) (*Authority, error) {
 	index, err := newIndex(ctx, informers)
 	if err != nil {
 		return nil, err
 	}
 	return &Authority{
 		clock: clk, cached: informers, live: live, index: index,
-		limiter: rate.NewLimiter(liveLookupsPerSecond, liveLookupBurst),
-		unknown: utilcache.NewLRUExpireCache(unknownHashes),
+		limiter:   rate.NewLimiter(liveLookupsPerSecond, liveLookupBurst),
+		unknown:   utilcache.NewLRUExpireCache(unknownHashes),
+		freshness: freshness, maxStaleness: maxStaleness,
 	}, nil
 }
 
-// Ready says whether this replica knows enough to answer.
-func (a *Authority) Ready() bool { return a.index.hasSynced() }
+// Ready is nil if this replica knows enough to answer, and else says why not.
+func (a *Authority) Ready() error {
+	if !a.index.hasSynced() {
+		return errors.New("the caches have not synced")
+	}
+	if age := a.freshness.Age(); age > a.maxStaleness {
+		return fmt.Errorf("cut off from the API server: a watch has been lost for %s", age.Round(time.Second))
+	}
+	return nil
+}
 
-// verdict on a credential.
-type verdict int
+// decision on a token, and the label of its metric. The one who asks learns only whether it is accepted.
+type decision string
 
 const (
-	accepted verdict = iota
-	// refused whatever the API server would say.
-	refused
-	// refusedByCache: by what the cache knows of issuer and namespace, which may be behind the replica that minted.
-	refusedByCache
+	accepted   decision = "accepted"
+	malformed  decision = "malformed"
+	unknown    decision = "unknown"
+	expired    decision = "expired"
+	elsewhere  decision = "of_another_issuer"
+	outOfReach decision = "out_of_reach"
+	// noIssuer and notGranted are what the cache knows of issuer and namespace: it may be behind the replica that minted.
+	noIssuer   decision = "no_issuer"
+	notGranted decision = "not_granted"
+	cantTell   decision = "cant_tell"
 )
 
-// check finds what a token stands for, if the issuer accepts it for the target. A nil credential is a no; the error
-// is errCantTell or nil.
-func (a *Authority) check(ctx context.Context, issuer string, value token.Value, target grant.Target) (*credential, error) {
-	if !a.Ready() {
-		return nil, errCantTell
+// check finds what a token stands for, if the issuer accepts it for the target; nil if not.
+func (a *Authority) check(ctx context.Context, issuer string, value token.Value, target grant.Target) (*credential, decision) {
+	c, d := a.decide(ctx, issuer, value, target)
+	a.count(ctx, issuer, d)
+	return c, d
+}
+
+func (a *Authority) count(ctx context.Context, issuer string, d decision) {
+	// A name out of a URL is a label only if there is such an issuer: labels must be bounded.
+	if a.cached.Get(ctx, types.NamespacedName{Name: issuer}, &v1alpha1.ClusterTokenIssuer{}) != nil {
+		issuer = "-"
+	}
+	metrics.AuthorityDecisions.WithLabelValues(issuer, string(d)).Inc()
+}
+
+func (a *Authority) decide(ctx context.Context, issuer string, value token.Value, target grant.Target) (*credential, decision) {
+	if a.Ready() != nil {
+		return nil, cantTell
 	}
 	kind, wellFormed := builtin.KindOf(value.Reveal())
 	if !wellFormed {
-		return nil, nil
+		return nil, malformed
 	}
 	h := hash(value.Sum())
 	known := a.index.find(h)
-	askLive := len(known) == 0
-	for _, c := range known {
-		switch v, err := a.judge(ctx, a.cached, c, issuer, target); {
-		case err != nil:
-			return nil, errCantTell
-		case v == accepted:
-			return c, nil
-		case v == refusedByCache:
-			askLive = true
-		}
+	c, d := a.judgeAll(ctx, a.cached, known, issuer, target)
+	switch d {
+	case unknown, noIssuer, notGranted:
+		return a.decideLive(ctx, kind, h, issuer, target)
+	default:
+		return c, d
 	}
-	if !askLive {
-		return nil, nil
-	}
-	return a.checkLive(ctx, kind, h, issuer, target)
 }
 
-// checkLive asks the API server itself: the replica that minted the token may be ahead of this one's cache.
-func (a *Authority) checkLive(ctx context.Context, kind string, h hash, issuer string, target grant.Target) (*credential, error) {
+// decideLive asks the API server itself: the replica that minted the token may be ahead of this one's cache.
+func (a *Authority) decideLive(ctx context.Context, kind string, h hash, issuer string, target grant.Target) (*credential, decision) {
 	if _, remembered := a.unknown.Get(h); remembered {
-		return nil, nil
+		return nil, unknown
 	}
 	if !a.limiter.Allow() {
-		return nil, errCantTell
+		return nil, cantTell
 	}
 	ctx, cancel := context.WithTimeout(ctx, liveLookupTimeout)
 	defer cancel()
 	known, err := a.findLive(ctx, kind, h)
 	if err != nil {
-		return nil, errCantTell
+		return nil, cantTell
 	}
 	if len(known) == 0 {
 		a.unknown.Add(h, nil, unknownHashLifetime)
 	}
-	for _, c := range known {
-		switch v, err := a.judge(ctx, a.live, c, issuer, target); {
+	return a.judgeAll(ctx, a.live, known, issuer, target)
+}
+
+func (a *Authority) judgeAll(ctx context.Context, reader client.Reader, credentials []*credential, issuer string, target grant.Target) (*credential, decision) {
+	worst := unknown
+	for _, c := range credentials {
+		d, err := a.judge(ctx, reader, c, issuer, target)
+		switch {
 		case err != nil:
-			return nil, errCantTell
-		case v == accepted:
-			return c, nil
+			return nil, cantTell
+		case d == accepted:
+			return c, accepted
+		default:
+			worst = d
 		}
 	}
-	return nil, nil
+	return nil, worst
 }
 
 func (a *Authority) findLive(ctx context.Context, kind string, h hash) ([]*credential, error) {
@@ -155,21 +184,24 @@ func (a *Authority) findLive(ctx context.Context, kind string, h hash) ([]*crede
 }
 
 // judge decides on what the resource's spec and its issuer say at this moment; its status only led here.
-func (a *Authority) judge(ctx context.Context, reader client.Reader, c *credential, issuer string, target grant.Target) (verdict, error) {
-	if c.issuer != issuer || !a.clock.Now().Before(c.expires) {
-		return refused, nil
+func (a *Authority) judge(ctx context.Context, reader client.Reader, c *credential, issuer string, target grant.Target) (decision, error) {
+	switch {
+	case c.issuer != issuer:
+		return elsewhere, nil
+	case !a.clock.Now().Before(c.expires):
+		return expired, nil
 	}
 	var found v1alpha1.ClusterTokenIssuer
 	if err := reader.Get(ctx, types.NamespacedName{Name: issuer}, &found); err != nil {
-		return refusedByCache, client.IgnoreNotFound(err)
+		return noIssuer, client.IgnoreNotFound(err)
 	}
 	if found.Spec.BuiltIn == nil {
-		return refusedByCache, nil
+		return noIssuer, nil
 	}
 	metadata := &metav1.PartialObjectMetadata{}
 	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	if err := reader.Get(ctx, types.NamespacedName{Name: c.namespace}, metadata); err != nil {
-		return refusedByCache, client.IgnoreNotFound(err)
+		return notGranted, client.IgnoreNotFound(err)
 	}
 	namespace := grant.Namespace{Name: c.namespace, Labels: metadata.Labels}
 
@@ -184,9 +216,9 @@ func (a *Authority) judge(ctx context.Context, reader client.Reader, c *credenti
 	}
 	switch {
 	case !granted:
-		return refusedByCache, nil
+		return notGranted, nil
 	case !reaches:
-		return refused, nil
+		return outOfReach, nil
 	default:
 		return accepted, nil
 	}
@@ -199,7 +231,7 @@ func (a *Authority) scope(ctx context.Context, c *credential) ([]string, error) 
 	}
 	var found v1alpha1.ClusterTokenIssuer
 	if err := a.cached.Get(ctx, types.NamespacedName{Name: c.issuer}, &found); err != nil {
-		return nil, errCantTell
+		return nil, fmt.Errorf("reading the issuer: %w", err)
 	}
 	return grant.Access(&found, c.account), nil
 }

@@ -85,9 +85,10 @@ func newReplica(t *testing.T) *replica {
 	})
 	r.Authority = &Authority{
 		clock: r.clock, cached: r.cached, live: live,
-		index:   &index{byHash: map[hash][]*credential{}, byObject: map[objectKey]map[hash]*credential{}},
-		limiter: rate.NewLimiter(0, 3),
-		unknown: utilcache.NewLRUExpireCache(unknownHashes),
+		index:     &index{byHash: map[hash][]*credential{}, byObject: map[objectKey]map[hash]*credential{}},
+		limiter:   rate.NewLimiter(0, 3),
+		unknown:   utilcache.NewLRUExpireCache(unknownHashes),
+		freshness: NewFreshness(r.clock), maxStaleness: 30 * time.Second,
 	}
 	return r
 }
@@ -398,7 +399,7 @@ func TestAReplicaThatHasNotSyncedCantTell(t *testing.T) {
 	if status, _ := r.ask("api-token", w.aliceValue, "main/authorize"); status != http.StatusServiceUnavailable {
 		t.Errorf("%d before the caches have synced", status)
 	}
-	if r.Ready() {
+	if r.Ready() == nil {
 		t.Error("it says that it is ready")
 	}
 }

@@ -34,13 +34,18 @@ func (a *Authority) introspect(w http.ResponseWriter, r *http.Request, issuer st
 		respond(w, http.StatusBadRequest, `{"error":"invalid_request","error_description":"send exactly one token, in the form body"}`+"\n")
 		return
 	}
-	c, scope, err := a.checkWithScope(r, issuer, token.NewValue(r.PostForm.Get("token")))
-	if err != nil {
-		cantTell(w)
+	c, d := a.check(r.Context(), issuer, token.NewValue(r.PostForm.Get("token")), grant.Target{})
+	if d == cantTell {
+		unavailable(w)
 		return
 	}
 	answer := introspection{}
 	if c != nil {
+		scope, err := a.scope(r.Context(), c)
+		if err != nil {
+			unavailable(w)
+			return
+		}
 		answer = introspection{
 			Active: true, Subject: c.username(), Scope: strings.Join(scope, " "), ExpiresAt: c.expires.Unix(),
 			ID: c.id, Issuer: "tokensteward:issuer:" + issuer,
@@ -61,9 +66,9 @@ func (a *Authority) tokenReview(w http.ResponseWriter, r *http.Request, issuer s
 		respond(w, http.StatusBadRequest, `{"error":"send a TokenReview of authentication.k8s.io/v1"}`+"\n")
 		return
 	}
-	c, err := a.check(r.Context(), issuer, token.NewValue(review.Spec.Token), grant.Target{})
-	if err != nil {
-		cantTell(w)
+	c, d := a.check(r.Context(), issuer, token.NewValue(review.Spec.Token), grant.Target{})
+	if d == cantTell {
+		unavailable(w)
 		return
 	}
 	// The answer does not repeat the token.
@@ -78,20 +83,10 @@ func (a *Authority) tokenReview(w http.ResponseWriter, r *http.Request, issuer s
 	respondJSON(w, answer)
 }
 
-// checkWithScope also says what the token reaches.
-func (a *Authority) checkWithScope(r *http.Request, issuer string, value token.Value) (*credential, []string, error) {
-	c, err := a.check(r.Context(), issuer, value, grant.Target{})
-	if c == nil || err != nil {
-		return nil, nil, err
-	}
-	scope, err := a.scope(r.Context(), c)
-	return c, scope, err
-}
-
 func respondJSON(w http.ResponseWriter, answer any) {
 	body, err := json.Marshal(answer)
 	if err != nil {
-		cantTell(w)
+		unavailable(w)
 		return
 	}
 	respond(w, http.StatusOK, string(body)+"\n")

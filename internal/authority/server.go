@@ -107,13 +107,14 @@ func onlyPost(serve endpoint) endpoint {
 func (a *Authority) authorize(w http.ResponseWriter, r *http.Request, issuer string, target grant.Target) {
 	value, ok := presented(r.Header)
 	if !ok {
+		a.count(r.Context(), issuer, malformed)
 		refuse(w)
 		return
 	}
-	c, err := a.check(r.Context(), issuer, value, target)
+	c, d := a.check(r.Context(), issuer, value, target)
 	switch {
-	case err != nil:
-		cantTell(w)
+	case d == cantTell:
+		unavailable(w)
 	case c == nil:
 		refuse(w)
 	default:
@@ -132,7 +133,7 @@ func (a *Authority) authorize(w http.ResponseWriter, r *http.Request, issuer str
 	}
 }
 
-func cantTell(w http.ResponseWriter) {
+func unavailable(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", "1")
 	respond(w, http.StatusServiceUnavailable, `{"error":"can't tell now, try again"}`+"\n")
 }

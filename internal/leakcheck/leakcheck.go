@@ -40,6 +40,9 @@ func (v *Values) Add(name, value string) {
 	}
 }
 
+// shortestToken is the length of the shortest token of any service.
+const shortestToken = 20
+
 // Collect remembers what is written into the operator's Secrets from now until the context ends.
 func Collect(ctx context.Context, config *rest.Config) (*Values, error) {
 	clients, err := kubernetes.NewForConfig(config)
@@ -55,6 +58,9 @@ func Collect(ctx context.Context, config *rest.Config) (*Values, error) {
 		for event := range secrets.ResultChan() {
 			if secret, ok := event.Object.(*corev1.Secret); ok && event.Type != watch.Deleted {
 				for key, value := range secret.Data {
+					if len(value) < shortestToken {
+						continue // What a template or a test put there.
+					}
 					values.Add(fmt.Sprintf("%s/%s %s", secret.Namespace, secret.Name, key), string(value))
 				}
 			}

@@ -18,11 +18,19 @@ type Observation struct {
 	Finalizer bool
 	// NamespaceTerminating: the resource's namespace has a deletion timestamp.
 	NamespaceTerminating bool
+	// Suspended: the user asked to leave everything as it is.
+	Suspended bool
 
 	// IssuerProblem says why the issuer can't be asked for anything now; nil if it can.
 	IssuerProblem *Problem
 	// Refusal says why the issuer does not give this resource a token; nil if it does. It stops minting only.
 	Refusal *Problem
+	// SpecProblem says what is wrong with the spec itself; nothing is written before it changes.
+	SpecProblem *Problem
+	// Storm says why nothing may be minted that is not due, found earlier and for this very spec.
+	Storm *Problem
+	// Mints are the times of the latest mints that were not due.
+	Mints []time.Time
 
 	Secret Secret
 
@@ -64,10 +72,17 @@ const (
 // Secret is what a decision needs to know of the Secret.
 type Secret struct {
 	State SecretState
+	// Confirmed: it was read from the API server and not from a cache that may be behind.
+	Confirmed bool
 	// SHA256 of the value under the token's key; empty if there is none.
 	SHA256 string
-	// Problem says why a foreign Secret is in the way.
-	Problem *Problem
+	// Outdated: its other keys or its metadata are not what the spec asks for.
+	Outdated bool
+	// Conflict says why the Secret can't be written: it is somebody else's, or immutable.
+	Conflict *Problem
+	// Refused says why the API server did not let it be written the last time; RefusedAgain: it was tried just now.
+	Refused      *Problem
+	RefusedAgain bool
 }
 
 // Problem is a reason and a sentence for the resource's condition.
@@ -85,8 +100,14 @@ type Action string
 const (
 	// Wait for Plan.Next, or a change.
 	Wait Action = "Wait"
-	// AddFinalizer before anything exists at the service.
+	// AddFinalizer before anything exists at the service, or when it was taken away.
 	AddFinalizer Action = "AddFinalizer"
+	// ReadSecret from the API server itself.
+	ReadSecret Action = "ReadSecret"
+	// TryWrite finds out with a dry run whether the Secret can be written by now.
+	TryWrite Action = "TryWrite"
+	// Rewrite the Secret's other keys and metadata around the same token.
+	Rewrite Action = "Rewrite"
 	// Mint a token of Plan.Revision and write it into the Secret.
 	Mint Action = "Mint"
 	// Finish the open attempt: the Secret holds its token already.
@@ -108,6 +129,8 @@ type Plan struct {
 	Action Action
 	// Revision is the one that Mint gives to the new token.
 	Revision int64
+	// Unscheduled: the new token is not due; the one before it is lost, or there is none.
+	Unscheduled bool
 	// Revisions are the ones that Revoke revokes.
 	Revisions []int64
 	// Problem says what Wait waits for, if anything is amiss.
@@ -116,17 +139,31 @@ type Plan struct {
 	Next time.Time
 }
 
+// Bounds that keep a loop from filling a service, or the status, with tokens.
+const (
+	// MaxUnscheduledMints in MintStormWindow; one more is a storm.
+	MaxUnscheduledMints = 5
+	MintStormWindow     = time.Hour
+	// MaxPrevious is how many previous tokens there may be when a mint begins. The schema allows two more.
+	MaxPrevious = 30
+	// RefusedRetry is how long to wait before a refused write of the Secret is tried again.
+	RefusedRetry = 2 * time.Minute
+)
+
 // rules are asked in this order; the first that has a plan is followed. Each has a test of its name.
 var rules = []struct {
 	name  string
 	judge func(*Observation) *Plan
 }{
 	{"a resource that is being deleted takes its tokens with it", deleting},
-	{"an open attempt is settled before anything else is begun", openAttempt},
-	{"previous tokens that are due are revoked", previousDue},
 	{"nothing is minted into a namespace that is being deleted", namespaceTerminating},
-	{"a Secret of somebody else is never written", secretConflict},
+	{"whatever exists at the service is held by the finalizer", finalizer},
+	{"an open attempt is settled before anything else is begun", openAttempt},
+	{"a suspended resource is left as it is", suspended},
+	{"previous tokens that are due are revoked", previousDue},
+	{"nothing is written for a spec that is wrong", specProblem},
 	{"a token is minted when there is none, it is lost or it is due", mint},
+	{"the Secret's other keys and metadata follow the spec", rewrite},
 	{"otherwise there is nothing to do", rest},
 }
 
@@ -177,19 +214,56 @@ func deleting(o *Observation) *Plan {
 		return plan
 	case o.Secret.State == SecretOurs:
 		return &Plan{Action: DeleteSecret}
+	case !o.Secret.Confirmed:
+		return &Plan{Action: ReadSecret}
 	default:
 		return &Plan{Action: Release}
 	}
+}
+
+func namespaceTerminating(o *Observation) *Plan {
+	if !o.NamespaceTerminating {
+		return nil
+	}
+	return o.wait(&Problem{
+		Reason:  v1alpha1.ReasonNamespaceTerminating,
+		Message: "The namespace is being deleted, and this token with it; nothing is minted any more.",
+	})
+}
+
+func finalizer(o *Observation) *Plan {
+	if o.Finalizer || (o.Current == nil && o.Pending == nil && len(o.Previous) == 0) {
+		return nil
+	}
+	return &Plan{Action: AddFinalizer}
 }
 
 func openAttempt(o *Observation) *Plan {
 	switch {
 	case o.Pending == nil:
 		return nil
+	case !o.Secret.Confirmed:
+		return &Plan{Action: ReadSecret}
 	case o.Secret.State == SecretOurs && o.Pending.SHA256 != "" && o.Secret.SHA256 == o.Pending.SHA256:
 		return &Plan{Action: Finish}
 	default:
 		return &Plan{Action: Settle}
+	}
+}
+
+func suspended(o *Observation) *Plan {
+	switch {
+	case !o.Suspended:
+		return nil
+	case o.HoldsCurrent():
+		return &Plan{Action: Wait, Next: o.Current.Expires, Problem: o.Refusal}
+	case o.lossUnconfirmed():
+		return &Plan{Action: ReadSecret}
+	default:
+		return &Plan{Action: Wait, Problem: &Problem{
+			Reason:  v1alpha1.ReasonSuspended,
+			Message: "Suspended, and the Secret holds no token that is valid: set spec.suspend to false to have one minted.",
+		}}
 	}
 }
 
@@ -200,59 +274,132 @@ func previousDue(o *Observation) *Plan {
 			plan.Revisions = append(plan.Revisions, o.Previous[i].Revision)
 		}
 	}
-	if plan.Revisions == nil {
+	switch {
+	case plan.Revisions == nil:
 		return nil
+	case !o.Secret.Confirmed:
+		return &Plan{Action: ReadSecret} // It may hold what is due.
+	default:
+		return plan
 	}
-	return plan
 }
 
 // due says whether a previous token has had its time. A closed attempt has it once the Secret was written with a
-// later revision: from then on no write of that attempt which is still under way can succeed.
+// later revision: from then on no write of that attempt which is still under way can succeed. What the Secret holds,
+// for want of anything newer, is never due before it expires.
 func (o *Observation) due(previous *Token) bool {
-	if previous.expired(o.Now) {
+	switch {
+	case previous.expired(o.Now):
 		return true
-	}
-	if previous.Replaced.IsZero() {
+	case o.Secret.State == SecretOurs && previous.SHA256 != "" && o.Secret.SHA256 == previous.SHA256:
+		return false
+	case previous.Replaced.IsZero():
 		return o.Current != nil && o.Current.Revision > previous.Revision
+	default:
+		return !o.Now.Before(previous.RevokeAt)
 	}
-	return !o.Now.Before(previous.RevokeAt)
 }
 
-func namespaceTerminating(o *Observation) *Plan {
-	if !o.NamespaceTerminating {
+func specProblem(o *Observation) *Plan {
+	switch {
+	case o.SpecProblem == nil:
 		return nil
+	case o.lossUnconfirmed():
+		return &Plan{Action: ReadSecret}
+	default:
+		return o.wait(o.SpecProblem)
 	}
-	return &Plan{Action: Wait, Next: o.next(), Problem: &Problem{
-		Reason:  v1alpha1.ReasonNamespaceTerminating,
-		Message: "The namespace is being deleted, and this token with it; nothing is minted any more.",
-	}}
-}
-
-func secretConflict(o *Observation) *Plan {
-	if o.Secret.State != SecretForeign {
-		return nil
-	}
-	return &Plan{Action: Wait, Next: o.next(), Problem: o.Secret.Problem}
 }
 
 func mint(o *Observation) *Plan {
-	renewalDue := !o.RenewalTime.IsZero() && !o.Now.Before(o.RenewalTime)
-	switch {
-	case o.HoldsCurrent() && !renewalDue:
+	due := !o.RenewalTime.IsZero() && !o.Now.Before(o.RenewalTime)
+	if o.HoldsCurrent() && !due {
 		return nil
+	}
+	unscheduled := !o.HoldsCurrent()
+	switch {
+	case o.lossUnconfirmed():
+		return &Plan{Action: ReadSecret}
+	case (o.Refusal != nil || o.IssuerProblem != nil) && o.HoldsCurrent() && o.Secret.Outdated:
+		return nil // The rewrite needs no issuer, and does not wait for one.
 	case o.Refusal != nil:
-		return &Plan{Action: Wait, Next: o.next(), Problem: o.Refusal}
+		return o.wait(o.Refusal)
 	case o.IssuerProblem != nil:
-		return &Plan{Action: Wait, Next: o.next(), Problem: o.IssuerProblem}
+		return o.wait(o.IssuerProblem)
+	}
+	if plan := o.writeBlocked(); plan != nil {
+		return plan
+	}
+	switch {
+	case unscheduled && o.Storm != nil:
+		return o.wait(o.Storm)
+	case unscheduled && o.recentMints() >= MaxUnscheduledMints:
+		return o.wait(&Problem{
+			Reason: v1alpha1.ReasonMintStorm, Stalled: true,
+			Message: "Five tokens were minted within an hour because the one in the Secret was lost or changed each time. " +
+				"Find out what changes the Secret; then change the spec, or recreate this resource, to go on.",
+		})
+	case len(o.Previous) >= MaxPrevious:
+		return o.wait(&Problem{
+			Reason:  v1alpha1.ReasonTooManyPrevious,
+			Message: "Too many replaced tokens still have their grace period; another one is minted when the first of them is revoked.",
+		})
 	case !o.Finalizer:
 		return &Plan{Action: AddFinalizer}
 	default:
-		return &Plan{Action: Mint, Revision: o.nextRevision()}
+		return &Plan{Action: Mint, Revision: o.nextRevision(), Unscheduled: unscheduled}
 	}
 }
 
-func rest(o *Observation) *Plan {
-	return &Plan{Action: Wait, Next: o.next(), Problem: o.Refusal}
+func rewrite(o *Observation) *Plan {
+	if !o.HoldsCurrent() || !o.Secret.Outdated {
+		return nil
+	}
+	if plan := o.writeBlocked(); plan != nil {
+		return plan
+	}
+	return &Plan{Action: Rewrite}
+}
+
+// lossUnconfirmed says whether the current token is missing from the Secret by the word of the cache alone.
+func (o *Observation) lossUnconfirmed() bool {
+	return o.Current != nil && !o.Current.expired(o.Now) && !o.HoldsCurrent() && !o.Secret.Confirmed
+}
+
+// writeBlocked is what must be done, or waited for, before the Secret can be written; nil if it can be.
+func (o *Observation) writeBlocked() *Plan {
+	switch {
+	case !o.Secret.Confirmed:
+		return &Plan{Action: ReadSecret}
+	case o.Secret.Conflict != nil:
+		return o.wait(o.Secret.Conflict)
+	case o.Secret.Refused == nil:
+		return nil
+	case !o.Secret.RefusedAgain:
+		return &Plan{Action: TryWrite}
+	default:
+		plan := o.wait(o.Secret.Refused)
+		if retry := o.Now.Add(RefusedRetry); plan.Next.IsZero() || retry.Before(plan.Next) {
+			plan.Next = retry
+		}
+		return plan
+	}
+}
+
+func rest(o *Observation) *Plan { return o.wait(o.Refusal) }
+
+func (o *Observation) wait(problem *Problem) *Plan {
+	return &Plan{Action: Wait, Next: o.next(), Problem: problem}
+}
+
+func (o *Observation) recentMints() int {
+	recent := 0
+	for _, at := range o.Mints {
+		if age := o.Now.Sub(at); age > -MintStormWindow && age < MintStormWindow { // Clocks jump.
+			recent++
+		}
+	}
+	return recent
 }
 
 func (o *Observation) nextRevision() int64 {

@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"strconv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -39,23 +42,40 @@ func Scheme() *runtime.Scheme {
 	return scheme
 }
 
-// CacheOptions bound what the operator keeps in memory: of all Secrets, only its own.
-func CacheOptions() cache.Options {
+// cacheOptions bound what the operator keeps in memory: of all Secrets, only its own.
+func cacheOptions(freshness *authority.Freshness) cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
+		NewInformer:      freshness.NewInformer,
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}: {Label: labels.SelectorFromSet(labels.Set{v1alpha1.ManagedLabel: "true"})},
 		},
 	}
 }
 
+// How fast a connection that died in silence is found out, so that a watch on it counts as lost: client-go pings a
+// connection after so many seconds without traffic, and gives it up after so many without an answer.
+const (
+	pingAfterSeconds   = 5
+	pingTimeoutSeconds = 5
+	detection          = (pingAfterSeconds + pingTimeoutSeconds) * time.Second
+)
+
+// PingConnections makes client-go find dead connections within detection. Call it before the first client is made.
+func PingConnections() error {
+	return errors.Join(
+		os.Setenv("HTTP2_READ_IDLE_TIMEOUT_SECONDS", strconv.Itoa(pingAfterSeconds)),
+		os.Setenv("HTTP2_PING_TIMEOUT_SECONDS", strconv.Itoa(pingTimeoutSeconds)))
+}
+
 // New makes the manager with all its parts, ready to start. The clock is what tokens live by.
 func New(ctx context.Context, config *rest.Config, options *Options, clk clock.PassiveClock) (ctrlmanager.Manager, error) {
 	config = rest.CopyConfig(config)
 	config.QPS = -1 // The API server's own priority and fairness decide.
+	freshness := authority.NewFreshness(clock.RealClock{})
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        Scheme(),
-		Cache:                         CacheOptions(),
+		Cache:                         cacheOptions(freshness),
 		LeaderElection:                options.LeaderElection,
 		LeaderElectionID:              "tokensteward",
 		LeaderElectionNamespace:       options.Namespace,
@@ -69,14 +89,14 @@ func New(ctx context.Context, config *rest.Config, options *Options, clk clock.P
 	if err != nil {
 		return nil, fmt.Errorf("making the manager: %w", err)
 	}
-	live, err := client.New(config, client.Options{Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper()})
+	live, err := client.NewWithWatch(config, client.Options{Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper()})
 	if err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
 	if err := addControllers(ctx, mgr, live, options, clk); err != nil {
 		return nil, err
 	}
-	if err := addAuthority(ctx, mgr, live, options, clk); err != nil {
+	if err := addAuthority(ctx, mgr, live, freshness, options, clk); err != nil {
 		return nil, err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
@@ -85,7 +105,7 @@ func New(ctx context.Context, config *rest.Config, options *Options, clk clock.P
 	return mgr, nil
 }
 
-func addControllers(ctx context.Context, mgr ctrlmanager.Manager, live client.Client, options *Options, clk clock.PassiveClock) error {
+func addControllers(ctx context.Context, mgr ctrlmanager.Manager, live client.WithWatch, options *Options, clk clock.PassiveClock) error {
 	id := options.InstallationID
 	if id == "" {
 		var err error
@@ -106,8 +126,8 @@ func addControllers(ctx context.Context, mgr ctrlmanager.Manager, live client.Cl
 	return controllers.SetupIssuers(mgr, controllers.IssuerReconciler{Client: mgr.GetClient(), Clock: clk})
 }
 
-func addAuthority(ctx context.Context, mgr ctrlmanager.Manager, live client.Client, options *Options, clk clock.PassiveClock) error {
-	judge, err := authority.New(ctx, clk, mgr.GetCache(), live)
+func addAuthority(ctx context.Context, mgr ctrlmanager.Manager, live client.Client, freshness *authority.Freshness, options *Options, clk clock.PassiveClock) error {
+	judge, err := authority.New(ctx, clk, mgr.GetCache(), live, freshness, options.AuthorityMaxStaleness-detection)
 	if err != nil {
 		return err
 	}
@@ -138,12 +158,7 @@ func addAuthority(ctx context.Context, mgr ctrlmanager.Manager, live client.Clie
 	if err != nil {
 		return fmt.Errorf("--authority-bind-address: %w", err)
 	}
-	if err := mgr.AddReadyzCheck("authority", func(*http.Request) error {
-		if !judge.Ready() {
-			return errors.New("the caches have not synced")
-		}
-		return nil
-	}); err != nil {
+	if err := mgr.AddReadyzCheck("authority", func(*http.Request) error { return judge.Ready() }); err != nil {
 		return err
 	}
 	return mgr.Add(&authority.Server{Authority: judge, Listener: listener, TLS: config})

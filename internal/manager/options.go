@@ -25,6 +25,8 @@ type Options struct {
 	AuthorityAddress  string
 	AuthorityCertDir  string
 	AuthorityDNSNames []string
+	// AuthorityMaxStaleness is how long a replica that is cut off from the API server still answers.
+	AuthorityMaxStaleness time.Duration
 
 	MetricsAddress string
 	ProbeAddress   string
@@ -53,6 +55,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 		"The directory with tls.crt and tls.key for the authority, followed when they change. By default it makes its own certificate and publishes the CA in the ConfigMap tokensteward-authority-ca.")
 	flags.StringSliceVar(&o.AuthorityDNSNames, "authority-dns-names", nil,
 		"Names, besides those of the Service tokensteward-authority and localhost, for the self-made certificate.")
+	flags.DurationVar(&o.AuthorityMaxStaleness, "authority-max-staleness", 30*time.Second,
+		"How long a replica that is cut off from the API server goes on to answer from what it knows; then it answers 503 and is not ready. At least 15s.")
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", "0", "Where metrics are served over HTTP; 0 turns them off.")
 	flags.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "Where /healthz and /readyz are served over HTTP; 0 turns them off.")
 
@@ -76,6 +80,9 @@ func (o *Options) Validate() error {
 	}
 	if _, _, err := net.SplitHostPort(o.AuthorityAddress); err != nil {
 		problems = append(problems, fmt.Errorf("--authority-bind-address must be host:port or :port: %w", err))
+	}
+	if o.AuthorityMaxStaleness < 15*time.Second {
+		problems = append(problems, errors.New("--authority-max-staleness must be at least 15s: it takes 10s to find out that a connection is dead"))
 	}
 	return errors.Join(problems...)
 }

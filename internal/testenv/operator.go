@@ -14,6 +14,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -110,7 +111,11 @@ func (o *Operator) writeCA(ctx context.Context, kubeconfig string) error {
 		return err
 	}
 	var published corev1.ConfigMap
-	if err := reader.Get(ctx, client.ObjectKey{Namespace: Namespace, Name: authority.CAConfigMapName}, &published); err != nil {
+	err = reader.Get(ctx, client.ObjectKey{Namespace: Namespace, Name: authority.CAConfigMapName}, &published)
+	if apierrors.IsNotFound(err) {
+		return nil // It was given a certificate.
+	}
+	if err != nil {
 		return fmt.Errorf("reading the authority's CA: %w", err)
 	}
 	return os.WriteFile(o.CAFile, []byte(published.Data["ca.crt"]), 0o600)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -39,9 +40,9 @@ type ControlPlane struct {
 	directory   string
 }
 
-// Start starts a control plane and installs config/crd and config/rbac. Stop must be called in the end, also after a
-// crash of what was tested.
-func Start(ctx context.Context) (*ControlPlane, error) {
+// Start starts a control plane and installs config/crd, config/rbac and config/policy. Stop must be called in the end, also after a
+// crash of what was tested. The API server can be given more flags.
+func Start(ctx context.Context, apiServerFlags ...string) (*ControlPlane, error) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		return nil, errors.New("KUBEBUILDER_ASSETS is not set: run `make test`, or export KUBEBUILDER_ASSETS=$(hack/controlplane/assets.sh)")
 	}
@@ -50,6 +51,10 @@ func Start(ctx context.Context) (*ControlPlane, error) {
 		return nil, err
 	}
 	cp := &ControlPlane{environment: &envtest.Environment{ControlPlaneStopTimeout: time.Minute}, directory: directory}
+	for _, flag := range apiServerFlags {
+		name, value, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
+		cp.environment.ControlPlane.GetAPIServer().Configure().Set(name, value)
+	}
 	if err := cp.start(ctx); err != nil {
 		return nil, errors.Join(err, cp.Stop())
 	}
@@ -69,7 +74,7 @@ func (cp *ControlPlane) start(ctx context.Context) error {
 	if err := os.WriteFile(cp.Kubeconfig, cp.environment.KubeConfig, 0o600); err != nil {
 		return err
 	}
-	for _, folder := range []string{"crd", "rbac"} {
+	for _, folder := range []string{"crd", "rbac", "policy"} {
 		command := cp.Kubectl(ctx, "apply", "--server-side", "-k", filepath.Join(Root(), "config", folder))
 		if output, err := command.CombinedOutput(); err != nil {
 			return fmt.Errorf("kubectl apply -k config/%s: %w: %s", folder, err, output)

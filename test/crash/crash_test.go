@@ -135,11 +135,12 @@ func newScene(ctx context.Context, t *testing.T, controlPlane *testenv.ControlPl
 		t.Fatal(err)
 	}
 
-	informers, err := cache.New(controlPlane.Admin, cache.Options{Scheme: manager.Scheme()})
+	freshness := authority.NewFreshness(clock.RealClock{})
+	informers, err := cache.New(controlPlane.Admin, cache.Options{Scheme: manager.Scheme(), NewInformer: freshness.NewInformer})
 	if err != nil {
 		t.Fatal(err)
 	}
-	judge, err := authority.New(ctx, clock.RealClock{}, informers, s.k8s)
+	judge, err := authority.New(ctx, clock.RealClock{}, informers, s.k8s, freshness, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +149,7 @@ func newScene(ctx context.Context, t *testing.T, controlPlane *testenv.ControlPl
 			t.Error(err)
 		}
 	}()
-	s.eventually("the replica of the authority is ready", judge.Ready)
+	s.eventually("the replica of the authority is ready", func() bool { return judge.Ready() == nil })
 	s.replica = httptest.NewServer(judge.Handler())
 	t.Cleanup(s.replica.Close)
 

@@ -1,0 +1,174 @@
+package controllers
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/secrettemplate"
+	"github.com/tokensteward/tokensteward/internal/token"
+)
+
+// reservedPrefix of labels and annotations that only the operator sets.
+const reservedPrefix = "tokensteward.io/"
+
+// secretContent is a token as a Secret tells of it.
+type secretContent struct {
+	value    token.Value
+	id       string
+	revision int64
+	issued   time.Time
+	expires  time.Time
+}
+
+// placeholder stands in for a token where what is made with it may be shown.
+var placeholder = secretContent{value: token.NewValue(strings.Repeat("x", 53)), id: "0", revision: 1}
+
+// parseSecretTemplate parses and checks spec.secret.template: its error tells nothing of a token.
+func parseSecretTemplate(t v1alpha1.Token, tokenKey string) (*secrettemplate.Set, error) {
+	template := secretTemplate(t)
+	set, err := secrettemplate.Parse(template.Data, tokenKey)
+	if err != nil {
+		return nil, err
+	}
+	if err := set.Check(templateData(t, placeholder)); err != nil {
+		return nil, err
+	}
+	labels, annotations := templatedMetadata(template)
+	path := field.NewPath("spec", "secret", "template", "metadata")
+	problems := append(metav1validation.ValidateLabels(labels, path.Child("labels")),
+		validation.ValidateAnnotations(annotations, path.Child("annotations"))...)
+	for _, keys := range []map[string]string{labels, annotations} {
+		for key := range keys {
+			if strings.HasPrefix(key, reservedPrefix) {
+				problems = append(problems, field.Forbidden(path.Key(key), "only the operator sets what begins with "+reservedPrefix))
+			}
+		}
+	}
+	if len(problems) > 0 {
+		return nil, problems[0]
+	}
+	return set, nil
+}
+
+func secretTemplate(t v1alpha1.Token) v1alpha1.SecretTemplate {
+	if target := t.SharedSpec().Secret; target != nil && target.Template != nil {
+		return *target.Template
+	}
+	return v1alpha1.SecretTemplate{}
+}
+
+func templatedMetadata(template v1alpha1.SecretTemplate) (labels, annotations map[string]string) {
+	labels, annotations = map[string]string{}, map[string]string{}
+	if template.Metadata != nil {
+		for key, value := range template.Metadata.Labels {
+			labels[key] = string(value)
+		}
+		for key, value := range template.Metadata.Annotations {
+			annotations[key] = string(value)
+		}
+	}
+	return labels, annotations
+}
+
+func templateData(t v1alpha1.Token, content secretContent) secrettemplate.Data {
+	data := secrettemplate.Data{
+		Token: content.value.Reveal(), TokenID: content.id, Revision: content.revision,
+		IssueTime: content.issued.UTC().Format(time.RFC3339), ExpirationTime: content.expires.UTC().Format(time.RFC3339),
+	}
+	switch t := t.(type) {
+	case *v1alpha1.AccountToken:
+		data.Account = t.Spec.Account
+	case *v1alpha1.ProjectToken:
+		data.Provider, data.Organization, data.Repository = t.Spec.Project.Provider, string(t.Spec.Project.Organization), string(t.Spec.Project.Repository)
+	}
+	return data
+}
+
+// applyTo makes a Secret, new or found, into what the spec asks for. What others added to the metadata is kept.
+func (s *state) applyTo(secret *corev1.Secret, content secretContent) error {
+	rendered, err := s.templates.Render(templateData(s.token, content))
+	if err != nil {
+		return fmt.Errorf("rendering the Secret: %w", err)
+	}
+	rendered[s.tokenKey] = []byte(content.value.Reveal())
+	secret.Data = rendered
+	if secret.Type == "" {
+		secret.Type = corev1.SecretTypeOpaque
+	}
+
+	for _, entry := range strings.Fields(secret.Annotations[v1alpha1.TemplatedAnnotation]) {
+		if key, isLabel := strings.CutPrefix(entry, "label:"); isLabel {
+			delete(secret.Labels, key)
+		} else {
+			delete(secret.Annotations, strings.TrimPrefix(entry, "annotation:"))
+		}
+	}
+	labels, annotations := templatedMetadata(secretTemplate(s.token))
+	delete(secret.Annotations, v1alpha1.TemplatedAnnotation)
+	if templated := listTemplated(labels, annotations); templated != "" {
+		annotations[v1alpha1.TemplatedAnnotation] = templated
+	}
+	labels[v1alpha1.ManagedLabel] = "true"
+	annotations[v1alpha1.OwnerAnnotation] = s.owner
+	annotations[v1alpha1.TokenIDAnnotation] = content.id
+	annotations[v1alpha1.RevisionAnnotation] = strconv.FormatInt(content.revision, 10)
+	for key, value := range labels {
+		metav1.SetMetaDataLabel(&secret.ObjectMeta, key, value)
+	}
+	for key, value := range annotations {
+		metav1.SetMetaDataAnnotation(&secret.ObjectMeta, key, value)
+	}
+	isController := true
+	secret.OwnerReferences = []metav1.OwnerReference{{
+		APIVersion: v1alpha1.GroupVersion.String(), Kind: s.token.Kind(), Name: s.token.GetName(), UID: s.token.GetUID(),
+		Controller: &isController,
+	}}
+	return nil
+}
+
+func listTemplated(labels, annotations map[string]string) string {
+	var entries []string
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		entries = append(entries, "label:"+key)
+	}
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		entries = append(entries, "annotation:"+key)
+	}
+	return strings.Join(entries, " ")
+}
+
+// current is the token that status names, with the value from the Secret.
+func (s *state) current(value token.Value) secretContent {
+	current := s.token.SharedStatus().Token
+	return secretContent{
+		value: value, id: current.ID, revision: current.Revision,
+		issued: current.IssueTime.Time, expires: timeOf(current.ExpirationTime),
+	}
+}
+
+// outdated says whether the Secret, which holds the current token, is otherwise not what the spec asks for.
+func (s *state) outdated(value token.Value) bool {
+	current := s.token.SharedStatus().Token
+	if s.specProblem != nil || current == nil || current.SHA256 != value.SHA256() {
+		return false
+	}
+	wanted := s.secret.DeepCopy()
+	if err := s.applyTo(wanted, s.current(value)); err != nil {
+		return false // A template that fails with this one value; minting will tell.
+	}
+	return !maps.EqualFunc(wanted.Data, s.secret.Data, bytes.Equal) ||
+		!maps.Equal(wanted.Labels, s.secret.Labels) || !maps.Equal(wanted.Annotations, s.secret.Annotations) ||
+		!slices.EqualFunc(wanted.OwnerReferences, s.secret.OwnerReferences, func(a, b metav1.OwnerReference) bool { return a.UID == b.UID })
+}

@@ -1,0 +1,88 @@
+package authority
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	toolscache "k8s.io/client-go/tools/cache"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+)
+
+func TestAReplicaThatIsCutOffStopsAnswering(t *testing.T) {
+	r := newReplica(t)
+	w := newWorld(t, r.clock.Now())
+	r.knows(r.cached, w.namespace, w.issuer, w.alice)
+	clock := clocktesting.NewFakePassiveClock(time.Now()) // Of connections; r.clock is that of tokens.
+	r.freshness = NewFreshness(clock)
+
+	var streams []*watch.FakeWatcher
+	cutOff := false
+	lw := &toolscache.ListWatch{
+		ListWithContextFunc: func(context.Context, metav1.ListOptions) (runtime.Object, error) {
+			return &v1alpha1.AccountTokenList{}, nil
+		},
+		WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) {
+			if cutOff {
+				return nil, errors.New("no route")
+			}
+			streams = append(streams, watch.NewFake())
+			return streams[len(streams)-1], nil
+		},
+	}
+	if r.freshness.NewInformer(lw, &v1alpha1.AccountToken{}, 0, nil) == nil {
+		t.Fatal("no informer")
+	}
+	var followed *watched
+	for w := range r.freshness.watches {
+		followed = w
+	}
+	ask := func(moment string, want int) {
+		t.Helper()
+		if status, _ := r.ask("api-token", w.aliceValue, "main/authorize"); status != want {
+			t.Errorf("%s: %d, want %d", moment, status, want)
+		}
+	}
+	open := func() watch.Interface {
+		t.Helper()
+		stream, err := followed.Watch(metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream
+	}
+
+	first := open()
+	clock.SetTime(clock.Now().Add(time.Hour))
+	ask("with a watch that stands for an hour", http.StatusOK)
+
+	// A watch that ends in order is followed by another one.
+	second := open()
+	first.Stop()
+	first.Stop()
+	clock.SetTime(clock.Now().Add(time.Hour))
+	ask("after the next watch took over", http.StatusOK)
+
+	cutOff = true
+	second.Stop()
+	if _, err := followed.Watch(metav1.ListOptions{}); err == nil {
+		t.Fatal("a watch although cut off")
+	}
+	clock.SetTime(clock.Now().Add(30 * time.Second))
+	ask("cut off for 30 seconds", http.StatusOK)
+	clock.SetTime(clock.Now().Add(time.Second))
+	ask("cut off for longer", http.StatusServiceUnavailable)
+	if r.Ready() == nil {
+		t.Error("it says that it is ready")
+	}
+	cutOff = false
+	open()
+	ask("when the watch is back", http.StatusOK)
+}

@@ -1,0 +1,17 @@
+// Package metrics defines the operator's own metrics. Their names are documented in docs/authority.md.
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+)
+
+// AuthorityDecisions counts what the authority was asked, by issuer ("-" for one that does not exist) and decision.
+var AuthorityDecisions = prometheus.NewCounterVec(prometheus.CounterOpts{
+	Name: "tokensteward_authority_decisions_total",
+	Help: "Tokens that the built-in authority was asked about, by issuer and decision.",
+}, []string{"issuer", "decision"})
+
+func init() { //nolint:gochecknoinits // Where controller-runtime wants them registered.
+	metrics.Registry.MustRegister(AuthorityDecisions)
+}
