@@ -34,8 +34,8 @@ type Issuer interface {
 	// is gone or its answer was lost. It can be repeated.
 	Settle(ctx context.Context, record v1alpha1.PendingToken) (Settlement, error)
 
-	// Revoke ends a token, or what may be left of an attempt. After nil the service accepts it no more. Revoking what
-	// is revoked already is a success.
+	// Revoke ends a token, or what may be left of an attempt. After nil, and once the engine has struck it off the
+	// status, it is accepted no more. Revoking what is revoked already is a success.
 	Revoke(ctx context.Context, reference Reference) error
 }
 
