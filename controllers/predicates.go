@@ -1,9 +1,6 @@
 package controllers
 
 import (
-	"maps"
-	"slices"
-
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -23,15 +20,6 @@ func updates(worth func(before, after client.Object) bool) predicate.Funcs {
 var namespaceTerminates = updates(func(before, after client.Object) bool {
 	return before.GetDeletionTimestamp().IsZero() != after.GetDeletionTimestamp().IsZero()
 })
-
-// matters passes what may change a decision about a token. A write of the status, which is the operator's own, does not.
-var matters = predicate.Funcs{
-	UpdateFunc: func(e event.UpdateEvent) bool {
-		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
-			!maps.Equal(e.ObjectOld.GetAnnotations(), e.ObjectNew.GetAnnotations()) ||
-			!slices.Equal(e.ObjectOld.GetFinalizers(), e.ObjectNew.GetFinalizers())
-	},
-}
 
 // changed passes updates and deletions of Secrets; to the cache, the loss of our label is a deletion. Only we create
 // Secrets with it.

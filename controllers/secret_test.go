@@ -183,8 +183,8 @@ func TestNothingIsMintedIntoANamespaceThatIsBeingDeleted(t *testing.T) {
 	f.eventuallyGone(alice)
 }
 
+// Not parallel: the other tests would wait behind it.
 func TestAThousandTokensOfOneAccountAreEachTheirOwn(t *testing.T) {
-	t.Parallel()
 	f := newFixture(t)
 	const count = 1000
 	var creators sync.WaitGroup

@@ -192,7 +192,7 @@ type fixture struct {
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{WithT: gomega.NewWithT(t), t: t, ctx: t.Context()}
-	f.SetDefaultEventuallyTimeout(20 * time.Second)
+	f.SetDefaultEventuallyTimeout(time.Minute)
 	f.SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
 	f.create(namespace)

@@ -46,6 +46,7 @@ func (r *TokenReconciler) act(ctx context.Context, s *state, plan lifecycle.Plan
 	case lifecycle.Release:
 		err := r.patchFinalizers(ctx, s, controllerutil.RemoveFinalizer)
 		s.released = client.IgnoreNotFound(err) == nil
+		r.written.forget(s.token)
 		return client.IgnoreNotFound(err)
 	default:
 		return fmt.Errorf("no way to do %q", plan.Action)
@@ -198,6 +199,7 @@ func (r *TokenReconciler) patchFinalizers(ctx context.Context, s *state, change 
 		return fmt.Errorf("changing the finalizer: %w", err)
 	}
 	s.adopt(patched)
+	r.written.note(patched)
 	return nil
 }
 

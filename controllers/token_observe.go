@@ -53,11 +53,14 @@ type state struct {
 	released bool
 }
 
-// observe reads everything that a decision may depend on; nil if the resource is gone.
+// observe reads everything that a decision may depend on; nil if the resource is gone, or the cache is behind.
 func (r *TokenReconciler) observe(ctx context.Context, key types.NamespacedName) (*state, error) {
 	stored := r.kind.newToken()
 	if err := r.Client.Get(ctx, key, stored); err != nil {
 		return nil, client.IgnoreNotFound(err)
+	}
+	if r.written.isAhead(stored) {
+		return nil, nil // What the cache lacks is on its way, and comes with an event of its own.
 	}
 	stored.SetManagedFields(nil)
 	s := &state{stored: stored, token: stored.DeepCopyObject().(v1alpha1.Token), issuer: r.BuiltIn}

@@ -58,6 +58,7 @@ type TokenReconciler struct {
 
 	kind      kind
 	obstacles *obstacles
+	written   *written
 }
 
 // kind is what the engine needs to know of a kind of token.
@@ -82,9 +83,9 @@ func (r *TokenReconciler) setup(mgr ctrl.Manager, k kind) error {
 			return fmt.Errorf("indexing %ss by %s: %w", prototype.Kind(), field, err)
 		}
 	}
-	r.obstacles = newObstacles(r.Live)
+	r.obstacles, r.written = newObstacles(r.Live), newWritten(r.Clock)
 	return ctrl.NewControllerManagedBy(mgr).
-		For(prototype, builder.WithPredicates(matters)).
+		For(prototype).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfSecret), builder.WithPredicates(changed)).
 		WatchesRawSource(source.Channel(r.obstacles.gone, handler.EnqueueRequestsFromMapFunc(r.tokensOfSecret))).
 		Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer)).

@@ -150,6 +150,7 @@ func (r *TokenReconciler) patchStatus(ctx context.Context, s *state) error {
 		return err
 	}
 	s.adopt(patched)
+	r.written.note(patched)
 	return nil
 }
 

@@ -312,6 +312,14 @@ func specProblem(o *Observation) *Plan {
 }
 
 func mint(o *Observation) *Plan {
+	plan := mintOrWait(o)
+	if plan != nil && plan.Action == Wait && o.HoldsCurrent() && o.Secret.Outdated {
+		return nil // What a renewal waits for, a rewrite need not wait for.
+	}
+	return plan
+}
+
+func mintOrWait(o *Observation) *Plan {
 	due := !o.RenewalTime.IsZero() && !o.Now.Before(o.RenewalTime)
 	if o.HoldsCurrent() && !due {
 		return nil
@@ -320,8 +328,6 @@ func mint(o *Observation) *Plan {
 	switch {
 	case o.lossUnconfirmed():
 		return &Plan{Action: ReadSecret}
-	case (o.Refusal != nil || o.IssuerProblem != nil) && o.HoldsCurrent() && o.Secret.Outdated:
-		return nil // The rewrite needs no issuer, and does not wait for one.
 	case o.Refusal != nil:
 		return o.wait(o.Refusal)
 	case o.IssuerProblem != nil:

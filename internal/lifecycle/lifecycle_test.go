@@ -688,6 +688,11 @@ var decisions = map[string]map[string]decision{
 			Plan{Action: ReadSecret},
 		},
 
+		"what is in the way of a write is told before a storm": {
+			robbed(), func(o *Observation) { o.Storm, o.Secret = oldStorm, foreign },
+			Plan{Action: Wait, Problem: conflict, Next: renewal},
+		},
+
 		"while 29 replaced ones have their grace period": {
 			healthy(), func(o *Observation) { o.RenewalTime, o.Previous = noon, severalReplaced(29) },
 			Plan{Action: Mint, Revision: 33},
@@ -810,6 +815,10 @@ var decisions = map[string]map[string]decision{
 		},
 		"about a replaced token before its grace period is over": {
 			healthy(), func(o *Observation) { o.Previous, o.Now = []Token{replaced}, teaTime.Add(-1) },
+			Plan{Action: Wait, Next: teaTime},
+		},
+		"and the Secret is not read for it": {
+			healthy(), func(o *Observation) { o.Previous, o.Secret.Confirmed = []Token{replaced}, false },
 			Plan{Action: Wait, Next: teaTime},
 		},
 		"about many of them": {

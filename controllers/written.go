@@ -1,0 +1,65 @@
+package controllers
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// writtenLifetime is for how long a write may be missing from the cache. Past that, the API server was set back to an
+// older state, and what it says counts.
+const writtenLifetime = time.Minute
+
+// written remembers the last version of each resource that this process wrote. A decision on an older one, from a cache
+// that is behind, would at best be refused by the API server, and at worst find that there is nothing to do.
+type written struct {
+	clock clock.PassiveClock
+
+	mu       sync.Mutex
+	versions map[types.UID]version
+}
+
+type version struct {
+	number string
+	at     time.Time
+}
+
+func newWritten(clk clock.PassiveClock) *written {
+	return &written{clock: clk, versions: map[types.UID]version{}}
+}
+
+// note remembers a version that the API server answered to a write.
+func (w *written) note(o client.Object) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.versions[o.GetUID()] = version{o.GetResourceVersion(), w.clock.Now()}
+}
+
+// isAhead says whether what was written last is newer than the cache's version. Once the cache has caught up there is
+// nothing to remember any more.
+func (w *written) isAhead(cached client.Object) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	last, ok := w.versions[cached.GetUID()]
+	if !ok {
+		return false
+	}
+	if age := w.clock.Since(last.at); age < writtenLifetime && age > -writtenLifetime {
+		if order, err := resourceversion.CompareResourceVersion(cached.GetResourceVersion(), last.number); err == nil && order < 0 {
+			return true
+		}
+	}
+	delete(w.versions, cached.GetUID())
+	return false
+}
+
+// forget what is gone: the cache will not show it any more.
+func (w *written) forget(o client.Object) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.versions, o.GetUID())
+}
