@@ -1387,7 +1387,7 @@ func (m *model) because(problem *Problem) bool {
 	case v1alpha1.ReasonMintStorm:
 		return !o.HoldsCurrent() && (problem == o.Storm || within(o.Now, o.Mints) >= MaxUnscheduledMints) && unblocked
 	case v1alpha1.ReasonTooManyPrevious:
-		return len(o.Previous) >= MaxPrevious && unblocked
+		return len(o.Previous) >= MaxPrevious && unblocked && !outdated
 	default:
 		return false
 	}

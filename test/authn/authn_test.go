@@ -1,9 +1,15 @@
-// Package authn_test lets a real kube-apiserver ask a real operator process who the bearer of a built-in token is.
+// Package authn_test lets a real kube-apiserver, and a service that uses RFC 7662, ask a real operator process who the
+// bearer of a built-in token is.
 package authn_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,6 +117,22 @@ func TestAnAPIServerAcceptsABuiltInTokenAndRBACDecidesByItsName(t *testing.T) {
 	bearer, err := client.New(config, client.Options{Scheme: manager.Scheme(), Mapper: k8s.RESTMapper()})
 	g.Expect(err).NotTo(gomega.HaveOccurred())
 
+	roots := x509.NewCertPool()
+	g.Expect(roots.AppendCertsFromPEM(certificate)).To(gomega.BeTrue())
+	service := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
+	introspect := func() (answer struct {
+		Active bool
+		Sub    string
+	}) {
+		response, err := service.PostForm("https://localhost:"+port+"/v1/issuers/default/introspect", url.Values{"token": {config.BearerToken}})
+		g.Expect(err).NotTo(gomega.HaveOccurred())
+		defer response.Body.Close()
+		g.Expect(json.NewDecoder(response.Body).Decode(&answer)).To(gomega.Succeed())
+		return answer
+	}
+	g.Expect(introspect().Active).To(gomega.BeTrue())
+	g.Expect(introspect().Sub).To(gomega.Equal("tokensteward:account:alice"))
+
 	whoami := &authenticationv1.SelfSubjectReview{}
 	g.Expect(bearer.Create(ctx, whoami)).To(gomega.Succeed())
 	g.Expect(whoami.Status.UserInfo.Username).To(gomega.Equal("tokensteward:account:alice"))
@@ -119,6 +141,7 @@ func TestAnAPIServerAcceptsABuiltInTokenAndRBACDecidesByItsName(t *testing.T) {
 	g.Expect(apierrors.IsForbidden(bearer.List(ctx, &corev1.SecretList{}, client.InNamespace("default")))).To(gomega.BeTrue())
 
 	g.Expect(k8s.Delete(ctx, alice)).To(gomega.Succeed())
+	g.Eventually(func() bool { return introspect().Active }).Should(gomega.BeFalse())
 	g.Eventually(func() bool { // The API server remembers a yes for as long as its flag says.
 		return apierrors.IsUnauthorized(bearer.List(ctx, &corev1.ConfigMapList{}, client.InNamespace("default")))
 	}).Should(gomega.BeTrue(), "the API server still accepts the token of a deleted resource")
