@@ -3,6 +3,7 @@ package controllers_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -163,6 +164,53 @@ func TestALoopWithAnotherControllerEndsInAMintStorm(t *testing.T) {
 		err := k8s.Get(f.ctx, client.ObjectKey{Namespace: f.namespace, Name: "alice"}, &corev1.Secret{})
 		return apierrors.IsNotFound(err)
 	}, "500ms", "50ms").Should(gomega.BeTrue(), "minted in the storm")
+	f.change(alice, func() { alice.Spec.Duration = &metav1.Duration{Duration: 100 * time.Hour} })
+	f.eventuallyReady(alice, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+}
+
+func TestWritesThatFailInPassingCostOneTokenAndNoStorm(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.fault(func(request *http.Request) int {
+		if writes, _ := writesSecret(request); writes {
+			return http.StatusInternalServerError
+		}
+		return 0
+	})
+	alice := f.accountToken("alice")
+	f.create(alice)
+	f.Eventually(func() (failed int) {
+		for _, request := range f.requests() {
+			if strings.HasPrefix(request, "POST") && strings.HasSuffix(request, "/secrets") {
+				failed++
+			}
+		}
+		return failed
+	}).Should(gomega.BeNumerically(">", 7), "it gave up")
+	f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(alice), alice)).To(gomega.Succeed())
+	f.Expect(alice.Status.Mints).To(gomega.HaveLen(1))
+	f.Expect(conditionTypes(alice)).To(gomega.ConsistOf("Ready", "Reconciling"))
+	f.Expect(readyCondition(alice).Message).To(gomega.ContainSubstring("Trying again"))
+	f.fault(func(*http.Request) int { return 0 })
+	f.eventuallyReady(alice, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+	f.Expect(alice.Status.PreviousTokens).To(gomega.BeEmpty())
+	f.expectStatus(f.secret(alice).Data["API_TOKEN"], http.StatusOK)
+}
+
+func TestAnAdmissionThatMindsOnlyTheTokenItselfEndsInAMintStorm(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.fault(func(request *http.Request) int {
+		if writes, dryRun := writesSecret(request); writes && !dryRun {
+			return http.StatusForbidden
+		}
+		return 0
+	})
+	alice := f.accountToken("alice")
+	f.create(alice)
+	f.eventuallyReady(alice, metav1.ConditionFalse, v1alpha1.ReasonMintStorm)
+	f.Expect(alice.Status.Mints).To(gomega.HaveLen(6))
+	f.fault(func(*http.Request) int { return 0 })
 	f.change(alice, func() { alice.Spec.Duration = &metav1.Duration{Duration: 100 * time.Hour} })
 	f.eventuallyReady(alice, metav1.ConditionTrue, v1alpha1.ReasonIssued)
 }

@@ -48,9 +48,18 @@ func (r *TokenReconciler) writeSecret(ctx context.Context, s *state, content sec
 func (r *TokenReconciler) rewriteSecret(ctx context.Context, s *state) error {
 	err := r.putSecret(ctx, s, s.current(token.NewValue(string(s.secret.Data[s.tokenKey]))))
 	if errors.Is(err, errSecretRefused) {
-		return r.tryWriteSecret(ctx, s)
+		return r.explainRefusal(ctx, s)
 	}
 	return err
+}
+
+// explainRefusal finds out with a dry run why the API server refused the Secret. If it does not refuse the dry run, it
+// minds the token itself, and nothing more can be said.
+func (r *TokenReconciler) explainRefusal(ctx context.Context, s *state) error {
+	if err := r.tryWriteSecret(ctx, s); err != nil || s.secretRefused != nil {
+		return err
+	}
+	return fmt.Errorf("%w %q with the token, though not with a placeholder", errSecretRefused, s.secretKey().Name)
 }
 
 // tryWriteSecret finds out with a dry run, and a placeholder for the token, whether and why the API server refuses the
@@ -62,7 +71,7 @@ func (r *TokenReconciler) tryWriteSecret(ctx context.Context, s *state) error {
 	}
 	switch err := r.put(ctx, s, secret, client.DryRunAll); {
 	case err == nil:
-		s.secretRefused = nil
+		s.secretRefused, s.secretTried = nil, true
 	case !isRefusal(err):
 		return fmt.Errorf("trying to write the Secret: %w", err)
 	default:

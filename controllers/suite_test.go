@@ -115,15 +115,42 @@ type requests struct{ next http.RoundTripper }
 var (
 	requestsMu  sync.Mutex
 	allRequests []string
+	// faults says by namespace which of the operator's requests get an answer that the API server did not give.
+	faults = map[string]func(*http.Request) (status int){}
 )
 
 func (r *requests) RoundTrip(request *http.Request) (*http.Response, error) {
 	if request.URL.Query().Get("watch") != "true" {
 		requestsMu.Lock()
 		allRequests = append(allRequests, request.Method+" "+request.URL.Path)
+		var status int
+		for namespace, fault := range faults {
+			if strings.Contains(request.URL.Path, "/namespaces/"+namespace+"/") {
+				status = fault(request)
+			}
+		}
 		requestsMu.Unlock()
+		if status != 0 {
+			return &http.Response{
+				StatusCode: status, Status: http.StatusText(status), Request: request, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+				Header: http.Header{"Content-Type": {"text/plain"}}, Body: io.NopCloser(strings.NewReader("out of order")),
+			}, nil
+		}
 	}
 	return r.next.RoundTrip(request)
+}
+
+// fault makes the operator's requests in the fixture's namespace fail, as long as the function gives a status for them.
+func (f *fixture) fault(status func(*http.Request) int) {
+	requestsMu.Lock()
+	defer requestsMu.Unlock()
+	faults[f.namespace] = status
+}
+
+// writesSecret says whether a request writes a Secret, and whether it only tries.
+func writesSecret(request *http.Request) (writes, dryRun bool) {
+	writes = strings.Contains(request.URL.Path, "/secrets") && (request.Method == http.MethodPost || request.Method == http.MethodPut)
+	return writes, request.URL.Query().Get("dryRun") != ""
 }
 
 // requests are the operator's in the fixture's namespace so far.

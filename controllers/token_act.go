@@ -91,8 +91,9 @@ func (r *TokenReconciler) writeAndFinish(ctx context.Context, s *state, minted i
 	err := r.writeSecret(ctx, s, secretContent{
 		value: minted.Value, id: minted.ID, revision: pending.Revision, issued: pending.StartTime.Time, expires: minted.ExpirationTime,
 	})
+	s.secretTried = false
 	if errors.Is(err, errSecretRefused) {
-		return r.tryWriteSecret(ctx, s)
+		return r.explainRefusal(ctx, s)
 	}
 	if err != nil {
 		return err

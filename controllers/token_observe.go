@@ -41,6 +41,8 @@ type state struct {
 	// secretRefused says why the API server did not let it be written; secretRefusedAgain: in this very reconcile.
 	secretRefused      *lifecycle.Problem
 	secretRefusedAgain bool
+	// secretTried: a dry run in this reconcile showed that it can be written.
+	secretTried bool
 	// tokenKey is the key of the token in it, owner the annotation that makes it ours, and templates its other keys.
 	tokenKey  string
 	owner     string
@@ -95,20 +97,14 @@ func (r *TokenReconciler) observeStatus(s *state) {
 	if status.OwnerUID != s.token.GetUID() {
 		*status = v1alpha1.TokenStatus{}
 	}
-	stalled := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionStalled)
-	specChanged := status.ObservedGeneration != s.token.GetGeneration()
-	if specChanged {
+	if status.ObservedGeneration != s.token.GetGeneration() {
 		status.Mints = nil
 	}
-	if stalled == nil {
-		return
+	if len(status.Mints) > lifecycle.MaxUnscheduledMints {
+		s.storm = lifecycle.MintStorm()
 	}
-	problem := &lifecycle.Problem{Reason: stalled.Reason, Message: stalled.Message, Stalled: true}
-	switch {
-	case stalled.Reason == v1alpha1.ReasonSecretRefused:
-		s.secretRefused = problem
-	case stalled.Reason == v1alpha1.ReasonMintStorm && !specChanged:
-		s.storm = problem
+	if stalled := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionStalled); stalled != nil && stalled.Reason == v1alpha1.ReasonSecretRefused {
+		s.secretRefused = &lifecycle.Problem{Reason: stalled.Reason, Message: stalled.Message, Stalled: true}
 	}
 }
 
@@ -220,7 +216,7 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 }
 
 func (s *state) observedSecret() lifecycle.Secret {
-	observed := lifecycle.Secret{Confirmed: s.secretIsLive, Refused: s.secretRefused, RefusedAgain: s.secretRefusedAgain}
+	observed := lifecycle.Secret{Confirmed: s.secretIsLive, Refused: s.secretRefused, RefusedAgain: s.secretRefusedAgain, Tried: s.secretTried}
 	if s.secret == nil {
 		return observed
 	}

@@ -32,6 +32,9 @@ func (r *TokenReconciler) report(ctx context.Context, s *state, plan lifecycle.P
 	}
 	now := r.Clock.Now()
 	status := s.token.SharedStatus()
+	if plan.Problem != nil && plan.Problem.Reason == v1alpha1.ReasonMintStorm && len(status.Mints) <= lifecycle.MaxUnscheduledMints {
+		status.Mints = append(status.Mints, metav1.NewTime(now)) // The one that was not made marks the storm.
+	}
 	status.ObservedGeneration = s.token.GetGeneration()
 	s.token.ReportSubject()
 	before := problemOf(s.stored)

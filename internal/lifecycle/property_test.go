@@ -1,0 +1,625 @@
+package lifecycle
+
+import (
+	"encoding/json"
+	"flag"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+)
+
+// The property test draws its observations from this seed, or a new one each time if it is 0.
+var seed = flag.Uint64("seed", 0, "of the property test; 0: a new one")
+
+const (
+	observations = 20_000
+	// mostSteps is how many decisions one reconcile may take. The engine gives up after as many.
+	mostSteps = 12
+	// mostPrevious is how many previous tokens the schema of the status allows.
+	mostPrevious = 32
+)
+
+func TestPlansKeepTheirPromisesWhateverIsObserved(t *testing.T) {
+	if *seed == 0 {
+		*seed = rand.Uint64()
+	}
+	for n := range uint64(observations) {
+		m := newModel(rand.New(rand.NewPCG(*seed, n)))
+		if broken := m.run(); broken != "" {
+			t.Fatalf("%s\nobserved first: %s\nobserved then: %s\nplans: %s\nrepeat it with: go test ./internal/lifecycle -args -seed=%d (observation %d)",
+				broken, show(m.began), show(m.observed), show(m.plans), *seed, n)
+		}
+	}
+}
+
+// model is a world in which plans are carried out, now and then by a process that is killed in the middle, and in which
+// others do this and that between one reconcile and the next.
+type model struct {
+	*rand.Rand
+	observed Observation
+	// live is the Secret that the API server has, before the one that it had; unlabeled: the cache does not show it.
+	live, before Secret
+	unlabeled    bool
+	// refuses: the API server does not let the Secret be written.
+	refuses bool
+	// thief: all that others do is to take the token out of the Secret, or to put another one there.
+	thief bool
+	// minted is when tokens were minted that were not due, since the spec changed.
+	minted []time.Time
+
+	crashes, reconciles int
+	// began is what the reconcile observed first, and plans are what it decided.
+	began Observation
+	plans []Plan
+}
+
+func newModel(random *rand.Rand) *model {
+	m := &model{Rand: random, observed: randomObservation(random), crashes: random.IntN(2), reconciles: 1 + random.IntN(4)}
+	m.live = m.observed.Secret
+	if m.refuses = m.chance(25); m.chance(10) {
+		m.thief, m.reconciles = true, 10
+	}
+	if !m.observed.Secret.Confirmed && m.chance(50) { // The cache is behind.
+		m.live = randomSecret(random, &m.observed)
+	}
+	m.began = clone(m.observed)
+	return m
+}
+
+func (m *model) chance(percent int) bool { return m.IntN(100) < percent }
+
+// run decides and acts until there is nothing to do, several times, and says which promise a plan broke.
+func (m *model) run() (broken string) {
+	for {
+		before := clone(m.observed)
+		plan := Decide(m.observed)
+		m.plans = append(m.plans, plan)
+		if !reflect.DeepEqual(before, m.observed) {
+			return "a decision changed what it judges"
+		}
+		if broken := m.forbidden(&plan); broken != "" {
+			return broken
+		}
+		if plan.Action == Wait {
+			broken := m.waits(&plan)
+			if m.reconciles--; broken != "" || m.reconciles == 0 {
+				return broken
+			}
+			m.others(&plan)
+			continue
+		}
+		if len(m.plans) == mostSteps {
+			return "no rest after " + strconv.Itoa(mostSteps) + " steps"
+		}
+		m.apply(&plan)
+		if len(m.observed.Previous) > mostPrevious {
+			return "more previous tokens than the status can hold"
+		}
+	}
+}
+
+// forbidden says what a plan does that none may ever do.
+func (m *model) forbidden(plan *Plan) string {
+	o := &m.observed
+	switch plan.Action {
+	case Mint:
+		switch due := !o.RenewalTime.IsZero() && !o.Now.Before(o.RenewalTime); {
+		case o.HoldsCurrent() && !due:
+			return "minted for nothing"
+		case o.attemptFailed() && !o.Secret.Tried:
+			return "minted after a failed attempt without a dry run"
+		case plan.Unscheduled == (o.HoldsCurrent() && !o.attemptFailed()):
+			return "took a lost token for one that is due, or the other way round"
+		case !o.Finalizer:
+			return "minted without the finalizer"
+		case o.Refusal != nil || o.IssuerProblem != nil:
+			return "minted though the issuer does not give it"
+		case plan.Unscheduled && o.Storm != nil:
+			return "minted in a storm"
+		case plan.Unscheduled && max(within(o.Now, o.Mints), within(o.Now, m.minted)) >= MaxUnscheduledMints:
+			return "minted too often within an hour"
+		case len(o.Previous) >= MaxPrevious:
+			return "minted beside too many previous tokens"
+		case o.Current != nil && plan.Revision <= o.Current.Revision,
+			slices.ContainsFunc(o.Previous, func(p Token) bool { return plan.Revision <= p.Revision }):
+			return "minted under a revision that is not new"
+		}
+		return m.mayWrite()
+	case Rewrite:
+		if !o.HoldsCurrent() || !o.Secret.Outdated {
+			return "rewrote a Secret that was up to date, or to be replaced"
+		}
+		return m.mayWrite()
+	case TryWrite:
+		if o.Secret.RefusedAgain || o.Secret.Tried || o.Secret.Refused == nil && !o.attemptFailed() {
+			return "tried what was not refused, or was tried before"
+		}
+		unrefused := *m
+		unrefused.observed.Secret.Refused = nil
+		return unrefused.mayWrite()
+	case ReadSecret:
+		if o.Secret.Confirmed {
+			return "read the Secret again"
+		}
+	case AddFinalizer:
+		if o.Finalizer || o.Deleting {
+			return "added a finalizer that is there, or can't be"
+		}
+	case Revoke:
+		return m.mayRevoke(plan.Revisions)
+	case Settle:
+		if o.Pending == nil || (!o.Secret.Confirmed && !o.Deleting) {
+			return "settled what is not open, or may be finished"
+		}
+	case Finish:
+		if o.Deleting || !o.Secret.Confirmed || o.Secret.State != SecretOurs || o.Secret.SHA256 != o.Pending.SHA256 {
+			return "finished an attempt whose token is not in the Secret"
+		}
+	case DeleteSecret:
+		if !o.Deleting || o.Secret.State != SecretOurs || o.exists() {
+			return "deleted a Secret that is not ours or is needed"
+		}
+	case Release:
+		if !o.Deleting || o.exists() || m.live.State == SecretOurs {
+			return "released the finalizer while tokens live, or their Secret"
+		}
+	}
+	return ""
+}
+
+// mayWrite says why the Secret may not be written now, with whatever token.
+func (m *model) mayWrite() string {
+	switch o := &m.observed; {
+	case o.Pending != nil:
+		return "wrote while an attempt is open"
+	case o.NamespaceTerminating:
+		return "wrote into a namespace that is being deleted"
+	case o.Deleting:
+		return "wrote for a resource that is being deleted"
+	case o.Suspended:
+		return "wrote for a resource that is suspended"
+	case o.SpecProblem != nil:
+		return "wrote for a spec that is wrong"
+	case !o.Secret.Confirmed:
+		return "wrote before the Secret was read"
+	case o.Secret.State == SecretForeign || o.Secret.Conflict != nil:
+		return "wrote a Secret that is somebody else's or immutable"
+	case o.Secret.Refused != nil:
+		return "wrote what is refused"
+	}
+	return ""
+}
+
+// mayRevoke says why one of these tokens may not be revoked now.
+func (m *model) mayRevoke(revisions []int64) string {
+	o := &m.observed
+	switch {
+	case len(revisions) == 0:
+		return "revoked nothing"
+	case o.Suspended && !o.Deleting:
+		return "revoked while suspended"
+	}
+	for _, revision := range revisions {
+		at := slices.IndexFunc(o.Previous, func(p Token) bool { return p.Revision == revision })
+		if at < 0 && (o.Current == nil || o.Current.Revision != revision) {
+			return "revoked a token that is not there"
+		}
+		if o.Deleting || at >= 0 && o.Previous[at].expired(o.Now) {
+			continue
+		}
+		if at < 0 {
+			return "revoked the current token"
+		}
+		switch previous := o.Previous[at]; {
+		case m.live.State == SecretOurs && m.live.SHA256 == previous.SHA256:
+			return "revoked what the Secret holds"
+		case previous.Replaced.IsZero() && (o.Current == nil || o.Current.Revision < revision):
+			return "revoked an attempt that may still be on its way into the Secret"
+		case previous.RevokeAt.After(o.Now):
+			return "revoked a token within its grace period"
+		}
+	}
+	return ""
+}
+
+// within counts the times that are less than an hour from now.
+func within(now time.Time, times []time.Time) int {
+	count := 0
+	for _, at := range times {
+		if now.Sub(at).Abs() < time.Hour {
+			count++
+		}
+	}
+	return count
+}
+
+// exists says whether there is a token, or may be one.
+func (o *Observation) exists() bool {
+	return o.Current != nil || o.Pending != nil || len(o.Previous) > 0
+}
+
+// waits says what is wrong with a plan to wait: a cause that is none, a time that is past, or one by which a change
+// would be missed.
+func (m *model) waits(plan *Plan) string {
+	o := &m.observed
+	if o.Deleting {
+		if o.Finalizer {
+			return "keeps a resource that is to go"
+		}
+		return ""
+	}
+	if !m.because(plan.Problem) {
+		return "waits without cause"
+	}
+	if there := o.Current != nil && !o.Current.expired(o.Now); there && !o.HoldsCurrent() && !o.Secret.Confirmed && !o.NamespaceTerminating {
+		return "says that the token is lost before the Secret was read"
+	}
+	if !plan.Next.IsZero() && !plan.Next.After(o.Now) {
+		return "waits for what is past"
+	}
+	if plan.Problem == o.Secret.Refused && o.Secret.Refused != nil && (plan.Next.IsZero() || plan.Next.After(o.Now.Add(RefusedRetry))) {
+		return "waits too long with a write that is refused"
+	}
+	longest := 400 * day
+	if !plan.Next.IsZero() {
+		longest = plan.Next.Sub(o.Now)
+	}
+	later := clone(*o)
+	later.Storm = storm(plan)
+	later.Now = o.Now.Add(time.Duration(m.Int64N(int64(longest))))
+	then := Decide(later)
+	if then.Action != Wait || !reflect.DeepEqual(then.Problem, plan.Problem) {
+		return "missed by waiting: " + show(then)
+	}
+	if later.HoldsCurrent() != o.HoldsCurrent() {
+		return "missed by waiting: the token's expiry"
+	}
+	return ""
+}
+
+// because says whether a problem, or none, is what keeps a token from being minted, or from being as it should be.
+func (m *model) because(problem *Problem) bool {
+	o := &m.observed
+	unblocked := !o.Suspended && !o.NamespaceTerminating && o.SpecProblem == nil
+	outdated := o.HoldsCurrent() && o.Secret.Outdated
+	if problem == nil {
+		return o.HoldsCurrent() && (o.Suspended || unblocked && !outdated)
+	}
+	switch problem.Reason {
+	case v1alpha1.ReasonNamespaceTerminating:
+		return o.NamespaceTerminating
+	case v1alpha1.ReasonSuspended:
+		return o.Suspended && !o.HoldsCurrent()
+	case v1alpha1.ReasonInvalidTemplate:
+		return problem == o.SpecProblem && !o.Suspended
+	case v1alpha1.ReasonNotGranted:
+		return problem == o.Refusal && (unblocked && !outdated || o.Suspended)
+	case v1alpha1.ReasonIssuerNotReady:
+		return problem == o.IssuerProblem && unblocked && !outdated
+	case v1alpha1.ReasonSecretConflict:
+		return problem == o.Secret.Conflict && o.Secret.Confirmed && unblocked
+	case v1alpha1.ReasonSecretRefused:
+		return problem == o.Secret.Refused && o.Secret.RefusedAgain && unblocked
+	case v1alpha1.ReasonMintStorm:
+		return (!o.HoldsCurrent() || o.attemptFailed()) && (problem == o.Storm || within(o.Now, o.Mints) >= MaxUnscheduledMints) && unblocked
+	case v1alpha1.ReasonTooManyPrevious:
+		return len(o.Previous) >= MaxPrevious && unblocked && !outdated
+	default:
+		return false
+	}
+}
+
+// storm is what the resource's condition remembers of a storm.
+func storm(plan *Plan) *Problem {
+	if plan.Problem == nil || plan.Problem.Reason != v1alpha1.ReasonMintStorm {
+		return nil
+	}
+	return plan.Problem
+}
+
+// others let time pass until the next reconcile, and do something in the meantime.
+func (m *model) others(plan *Plan) {
+	o := &m.observed
+	o.Storm = storm(plan)
+	if plan.Problem != o.Secret.Refused { // The condition forgets it.
+		o.Secret.Refused = nil
+	}
+	o.Now = o.Now.Add(time.Duration(m.IntN(15)) * time.Minute)
+	deed := m.IntN(12)
+	switch {
+	case m.thief:
+		deed = 0
+	case !plan.Next.IsZero() && m.chance(50):
+		o.Now = plan.Next
+	}
+	switch deed {
+	case 0, 1: // Somebody takes the token away, and perhaps puts one there that is an older one.
+		stolen := Secret{State: SecretState(m.IntN(2))}
+		if stolen.State == SecretOurs && len(o.Previous) > 0 {
+			stolen.SHA256 = o.Previous[m.IntN(len(o.Previous))].SHA256
+		}
+		m.put(stolen)
+	case 2:
+		m.put(randomSecret(m.Rand, o))
+	case 3:
+		m.unlabeled = true
+	case 4, 5, 6: // The spec changes.
+		o.Suspended, o.SpecProblem = m.chance(30), nil
+		if m.chance(30) {
+			o.SpecProblem = wrongSpec
+		}
+		o.Storm, o.Mints, m.minted = nil, nil, nil
+		m.live.Outdated = m.live.State == SecretOurs
+	case 7, 8: // The issuer does.
+		if o.IssuerProblem, o.Refusal = nil, nil; m.chance(30) {
+			o.IssuerProblem = notReady
+		} else if m.chance(30) {
+			o.Refusal = notGranted
+		}
+	case 9:
+		m.refuses = !m.refuses
+	case 10: // Somebody takes the finalizer away.
+		o.Finalizer = o.Finalizer && o.Deleting
+	case 11:
+		o.Deleting = true
+	}
+	m.begin()
+}
+
+// put is a write of the Secret.
+func (m *model) put(secret Secret) { m.before, m.live = m.live, secret }
+
+// begin is the beginning of another reconcile: it sees of the Secret what the cache shows, which may be behind and has
+// nothing without our label.
+func (m *model) begin() {
+	switch {
+	case m.unlabeled:
+		m.see(Secret{}, false)
+	case m.chance(20) && !m.observed.Deleting:
+		m.see(m.before, false)
+	default:
+		m.see(m.live, false)
+	}
+	m.observed.Secret.RefusedAgain, m.observed.Secret.Tried = false, false
+	m.began, m.plans = clone(m.observed), nil
+}
+
+func (m *model) see(secret Secret, confirmed bool) {
+	o := &m.observed
+	secret.Confirmed, secret.Refused, secret.RefusedAgain = confirmed, o.Secret.Refused, o.Secret.RefusedAgain
+	secret.Tried = o.Secret.Tried
+	o.Secret = secret
+}
+
+// apply carries out a plan as the engine does.
+func (m *model) apply(plan *Plan) {
+	o := &m.observed
+	switch plan.Action {
+	case AddFinalizer:
+		o.Finalizer = true
+	case ReadSecret:
+		m.see(m.live, true)
+		for i := range o.Previous {
+			if seen := &o.Previous[i]; o.Secret.State == SecretOurs && o.Secret.SHA256 == seen.SHA256 && seen.Replaced.IsZero() {
+				seen.Replaced, seen.RevokeAt = o.Now, o.Now.Add(day)
+			}
+		}
+	case TryWrite:
+		m.tryWrite()
+	case Rewrite:
+		if m.refuses {
+			m.tryWrite()
+			return
+		}
+		m.live.Outdated, m.unlabeled = false, false
+		m.see(m.live, true)
+	case Mint:
+		value := "revision " + strconv.FormatInt(plan.Revision, 10)
+		o.Pending = &Token{Revision: plan.Revision, SHA256: value, Expires: o.Now.Add(90 * day)}
+		if plan.Unscheduled {
+			o.Mints = append(o.Mints, o.Now)
+			o.Mints = o.Mints[max(0, len(o.Mints)-MaxUnscheduledMints):]
+			m.minted = append(m.minted, o.Now)
+		}
+		if m.killed() {
+			return
+		}
+		m.write()
+	case Finish:
+		m.finish()
+	case Settle:
+		shown := m.chance(50)
+		if shown && !o.Deleting && !o.NamespaceTerminating && o.Secret.Conflict == nil && o.Secret.Refused == nil {
+			m.write()
+			return
+		}
+		o.Previous = append(o.Previous, Token{Revision: o.Pending.Revision, SHA256: o.Pending.SHA256, Expires: o.Pending.Expires})
+		o.Pending = nil
+	case Revoke:
+		revoked := func(p Token) bool { return slices.Contains(plan.Revisions, p.Revision) }
+		o.Previous = slices.DeleteFunc(o.Previous, revoked)
+		if o.Current != nil && revoked(*o.Current) {
+			o.Current, o.RenewalTime = nil, time.Time{}
+		}
+	case DeleteSecret:
+		if m.live.State != SecretAbsent && (m.live.State != o.Secret.State || m.live.SHA256 != o.Secret.SHA256) {
+			m.begin() // A conflict: the cache was behind.
+			return
+		}
+		m.put(Secret{})
+		m.see(m.live, true)
+	case Release:
+		o.Finalizer = false
+	}
+}
+
+// tryWrite is a dry run.
+func (m *model) tryWrite() {
+	o := &m.observed
+	o.Secret.Refused, o.Secret.Tried = nil, true
+	if m.refuses {
+		o.Secret.Refused, o.Secret.RefusedAgain, o.Secret.Tried = refused, true, false
+	}
+}
+
+// write puts the token of the open attempt into the Secret, unless that is refused.
+func (m *model) write() {
+	if m.refuses {
+		m.tryWrite()
+		return
+	}
+	m.put(Secret{State: SecretOurs, SHA256: m.observed.Pending.SHA256})
+	m.unlabeled = false
+	if m.killed() {
+		return
+	}
+	m.see(m.live, true)
+	m.finish()
+}
+
+func (m *model) finish() {
+	o := &m.observed
+	if o.Current != nil {
+		previous := *o.Current
+		previous.Replaced, previous.RevokeAt = o.Now, o.Now.Add(day)
+		o.Previous = append(o.Previous, previous)
+	}
+	o.Current, o.Pending = o.Pending, nil
+	if o.RenewalTime = (time.Time{}); !o.Current.Expires.IsZero() {
+		o.RenewalTime = RenewalTime(o.Now, o.Current.Expires, 90*day, 30*day, m.Float64())
+	}
+}
+
+// killed says whether the process ends here; some runs have one such end. Another process begins anew.
+func (m *model) killed() bool {
+	if m.crashes == 0 || m.IntN(2) == 0 {
+		return false
+	}
+	m.crashes--
+	m.begin()
+	return true
+}
+
+// randomObservation is any observation in which no two tokens share a revision.
+func randomObservation(random *rand.Rand) Observation {
+	chance := func(percent int) bool { return random.IntN(100) < percent }
+	when := func() time.Time {
+		if chance(10) {
+			return noon
+		}
+		return noon.Add(time.Duration(random.IntN(200)-100) * time.Hour)
+	}
+	revisions := random.Perm(40)
+	newToken := func() *Token {
+		revision := int64(revisions[0]) + 1
+		revisions = revisions[1:]
+		made := &Token{Revision: revision, SHA256: "revision " + strconv.FormatInt(revision, 10)}
+		if chance(80) {
+			made.Expires = when()
+		}
+		return made
+	}
+
+	o := Observation{
+		Now: noon, Deleting: chance(15), Finalizer: chance(80), NamespaceTerminating: chance(10), Suspended: chance(10),
+	}
+	if chance(15) {
+		o.IssuerProblem = notReady
+	}
+	if chance(15) {
+		o.Refusal = notGranted
+	}
+	if chance(10) {
+		o.SpecProblem = wrongSpec
+	}
+	if chance(10) {
+		o.Storm = oldStorm
+	}
+	for range random.IntN(6) {
+		o.Mints = append(o.Mints, noon.Add(-time.Duration(random.IntN(100))*time.Minute))
+	}
+	if chance(10) {
+		o.Mints = append(o.Mints, noon.Add(365*day))
+	}
+	if chance(70) {
+		o.Current = newToken()
+	}
+	if chance(70) {
+		o.RenewalTime = when()
+	}
+	for range random.IntN(4) {
+		previous := newToken()
+		if chance(60) {
+			previous.Replaced, previous.RevokeAt = noon.Add(-time.Hour), when()
+		}
+		o.Previous = append(o.Previous, *previous)
+	}
+	if chance(30) {
+		o.Pending = newToken()
+	}
+	if chance(10) { // A crowd that is not due.
+		for len(o.Previous) < 26+random.IntN(6) {
+			previous := newToken()
+			previous.Expires, previous.Replaced, previous.RevokeAt = time.Time{}, noon.Add(-time.Hour), noon.Add(day)
+			o.Previous = append(o.Previous, *previous)
+		}
+	}
+	o.Secret = randomSecret(random, &o)
+	o.Secret.Confirmed = chance(50)
+	if chance(20) {
+		o.Secret.Refused, o.Secret.RefusedAgain = refused, chance(30)
+	}
+	return o
+}
+
+// randomSecret is any Secret that may be there beside these tokens.
+func randomSecret(random *rand.Rand, o *Observation) Secret {
+	secret := Secret{State: SecretState(random.IntN(3))}
+	if secret.State == SecretAbsent {
+		return secret
+	}
+	values := []string{"", "edited"}
+	if o.Current != nil {
+		values = append(values, o.Current.SHA256, o.Current.SHA256, o.Current.SHA256)
+	}
+	if o.Pending != nil {
+		values = append(values, o.Pending.SHA256)
+	}
+	for i := range min(3, len(o.Previous)) {
+		values = append(values, o.Previous[i].SHA256)
+	}
+	secret.SHA256, secret.Outdated = values[random.IntN(len(values))], random.IntN(3) == 0
+	switch {
+	case secret.State == SecretForeign:
+		secret.Conflict = conflict
+	case random.IntN(10) == 0:
+		secret.Conflict = immutable
+	}
+	return secret
+}
+
+func clone(o Observation) Observation {
+	if o.Current != nil {
+		current := *o.Current
+		o.Current = &current
+	}
+	if o.Pending != nil {
+		pending := *o.Pending
+		o.Pending = &pending
+	}
+	o.Previous, o.Mints = slices.Clone(o.Previous), slices.Clone(o.Mints)
+	return o
+}
+
+func show(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
