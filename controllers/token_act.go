@@ -65,6 +65,7 @@ func (r *TokenReconciler) mint(ctx context.Context, s *state, plan lifecycle.Pla
 	}
 
 	status := s.token.SharedStatus()
+	r.takesOutOfSecret(status, s.observedSecret().SHA256)
 	status.Pending = &attempt.Record
 	if plan.Unscheduled {
 		status.Mints = append(status.Mints, attempt.Record.StartTime)
@@ -177,12 +178,25 @@ func (r *TokenReconciler) revoke(ctx context.Context, s *state, revisions []int6
 // period of any other replaced token.
 func (r *TokenReconciler) sawInSecret(status *v1alpha1.TokenStatus, sha256 string) {
 	for i := range status.PreviousTokens {
-		previous := &status.PreviousTokens[i]
-		if sha256 != "" && previous.SHA256 == sha256 && previous.ReplacedTime == nil {
-			now := metav1.NewTime(r.Clock.Now())
-			previous.ReplacedTime, previous.RevokeTime = &now, graceEnd(now, previous.ExpirationTime)
+		if previous := &status.PreviousTokens[i]; previous.SHA256 == sha256 && sha256 != "" && previous.ReplacedTime == nil {
+			r.startGrace(previous)
 		}
 	}
+}
+
+// takesOutOfSecret notes that what the Secret holds is about to be replaced. If that is a previous token, because nothing
+// could be minted since, its grace period begins only now.
+func (r *TokenReconciler) takesOutOfSecret(status *v1alpha1.TokenStatus, sha256 string) {
+	for i := range status.PreviousTokens {
+		if previous := &status.PreviousTokens[i]; previous.SHA256 == sha256 && sha256 != "" {
+			r.startGrace(previous)
+		}
+	}
+}
+
+func (r *TokenReconciler) startGrace(previous *v1alpha1.PreviousToken) {
+	now := metav1.NewTime(r.Clock.Now())
+	previous.ReplacedTime, previous.RevokeTime = &now, graceEnd(now, previous.ExpirationTime)
 }
 
 func graceEnd(replaced metav1.Time, expires *metav1.Time) *metav1.Time {
