@@ -37,6 +37,17 @@ type Operator struct {
 	directory string
 }
 
+// BuildOperator builds the manager from this repository into a directory and returns the path of the binary.
+func BuildOperator(ctx context.Context, directory string) (string, error) {
+	binary := filepath.Join(directory, "manager")
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/manager")
+	build.Dir = Root()
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w: %s", err, output)
+	}
+	return binary, nil
+}
+
 // StartOperator starts a manager binary and waits until it is ready. More flags may be given to it.
 func StartOperator(ctx context.Context, binary, kubeconfig string, flags ...string) (*Operator, error) {
 	directory, err := os.MkdirTemp("", "tokensteward-operator-")

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -68,11 +67,8 @@ func TestAnAPIServerAcceptsABuiltInTokenAndRBACDecidesByItsName(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	binary := filepath.Join(directory, "manager")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/manager")
-	build.Dir = testenv.Root()
-	output, err := build.CombinedOutput()
-	g.Expect(err).NotTo(gomega.HaveOccurred(), string(output))
+	binary, err := testenv.BuildOperator(ctx, directory)
+	g.Expect(err).NotTo(gomega.HaveOccurred())
 	operator, err := testenv.StartOperator(ctx, binary, controlPlane.OperatorKubeconfig,
 		"--authority-bind-address="+address, "--authority-cert-dir="+directory)
 	g.Expect(err).NotTo(gomega.HaveOccurred())

@@ -8,10 +8,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,11 +119,8 @@ func newScene(ctx context.Context, t *testing.T, controlPlane *testenv.ControlPl
 	t.Cleanup(s.killer.server.CloseClientConnections)
 
 	directory := t.TempDir()
-	s.binary = filepath.Join(directory, "manager")
-	build := exec.CommandContext(ctx, "go", "build", "-o", s.binary, "./cmd/manager")
-	build.Dir = testenv.Root()
-	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v: %s", err, output)
+	if s.binary, err = testenv.BuildOperator(ctx, directory); err != nil {
+		t.Fatal(err)
 	}
 	s.kubeconfig = filepath.Join(directory, "kubeconfig")
 	err = clientcmd.WriteToFile(clientcmdapi.Config{
@@ -193,10 +190,8 @@ func (s *scene) killInMint(ctx context.Context, name string, at int, when moment
 	s.create(ctx, token)
 	requests, fatal := s.await(ctx, killed, func() bool { return s.isReady(ctx, token) })
 	s.eventually("it is ready", func() bool { return s.isReady(ctx, token) })
+	s.eventually("the poller saw a value, without which it checks nothing", func() bool { return poller.seen.Load() > 0 })
 	poller.stop()
-	if poller.seen == 0 {
-		s.t.Error("the poller never saw a value, so it checked nothing")
-	}
 	s.checkAccepted(ctx, name)
 	s.delete(ctx, token)
 	s.eventually("it is gone", func() bool { return s.isGone(ctx, token) })
@@ -347,7 +342,7 @@ func (s *scene) get(caller *http.Client, url string) string {
 type poller struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
-	seen   int
+	seen   atomic.Int64
 }
 
 func (s *scene) poll(ctx context.Context, name string) *poller {
@@ -359,7 +354,7 @@ func (s *scene) poll(ctx context.Context, name string) *poller {
 			if s.k8s.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &secret) != nil {
 				continue // It is not there yet.
 			}
-			p.seen++
+			p.seen.Add(1)
 			if s.ask(http.DefaultClient, s.replica.URL, string(secret.Data["PROJECT_TOKEN"])) == http.StatusUnauthorized {
 				s.t.Errorf("%s: a value was in the Secret and was refused", name)
 				return
