@@ -32,9 +32,7 @@ func TestAGrantThatIsWithdrawnEndsTheTokenAndGivenBackItIsTheSameToken(t *testin
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
-			alice := f.accountToken("alice")
-			f.create(alice)
-			f.eventuallyReady(alice, metav1.ConditionTrue, "")
+			alice := f.issuedAccountToken("alice")
 			value := f.secret(alice).Data["API_TOKEN"]
 			f.changeIssuer(test.withdraw)
 			f.eventuallyReady(alice, metav1.ConditionFalse, test.reason)
@@ -50,9 +48,7 @@ func TestAGrantThatIsWithdrawnEndsTheTokenAndGivenBackItIsTheSameToken(t *testin
 func TestAccessIsFollowedAtOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	alice := f.accountToken("alice")
-	f.create(alice)
-	f.eventuallyReady(alice, metav1.ConditionTrue, "")
+	alice := f.issuedAccountToken("alice")
 	value := f.secret(alice).Data["API_TOKEN"]
 	reaches := func(path string) int {
 		status, _ := f.authorize(f.issuer.Name, "api-token", value, path)

@@ -13,9 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
@@ -40,10 +38,7 @@ type IssuerReconciler struct {
 // SetupIssuers adds the controller of issuers to a manager. SetupAccountTokens and SetupProjectTokens must have been
 // called before: it uses their indexes.
 func SetupIssuers(mgr ctrl.Manager, r IssuerReconciler) error {
-	released := builder.WithPredicates(predicate.Funcs{
-		CreateFunc: func(event.CreateEvent) bool { return false }, UpdateFunc: func(event.UpdateEvent) bool { return false },
-		DeleteFunc: func(event.DeleteEvent) bool { return true }, GenericFunc: func(event.GenericEvent) bool { return false },
-	})
+	released := builder.WithPredicates(gone)
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.ClusterTokenIssuer{}).
 		Watches(&v1alpha1.AccountToken{}, handler.EnqueueRequestsFromMapFunc(issuerOf), released).

@@ -69,9 +69,7 @@ func TestATemplatedSecretFollowsItsTemplateAroundTheSameToken(t *testing.T) {
 func TestWhatIsTakenFromASecretIsPutBack(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	alice := f.accountToken("alice")
-	f.create(alice)
-	f.eventuallyReady(alice, metav1.ConditionTrue, "")
+	alice := f.issuedAccountToken("alice")
 	value := string(f.secret(alice).Data["API_TOKEN"])
 	for name, damage := range map[string]func(*corev1.Secret){
 		"the label, without which the cache does not hold it": func(s *corev1.Secret) { s.Labels = nil },
@@ -96,9 +94,7 @@ func TestWhatIsTakenFromASecretIsPutBack(t *testing.T) {
 func TestASecretThatIsReplacedByAForeignOneIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	alice := f.accountToken("alice")
-	f.create(alice)
-	f.eventuallyReady(alice, metav1.ConditionTrue, "")
+	alice := f.issuedAccountToken("alice")
 	secret := f.secret(alice)
 	f.change(secret, func() { delete(secret.Annotations, v1alpha1.OwnerAnnotation) })
 	f.eventuallyReady(alice, metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
@@ -110,9 +106,7 @@ func TestASecretThatIsReplacedByAForeignOneIsLeftAlone(t *testing.T) {
 func TestAnImmutableSecretIsToldAndReplacedOnceItIsDeleted(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	alice := f.accountToken("alice")
-	f.create(alice)
-	f.eventuallyReady(alice, metav1.ConditionTrue, "")
+	alice := f.issuedAccountToken("alice")
 	secret := f.secret(alice)
 	yes := true
 	f.change(secret, func() { secret.Immutable = &yes })
@@ -134,9 +128,7 @@ func TestAnImmutableSecretIsToldAndReplacedOnceItIsDeleted(t *testing.T) {
 func TestASuspendedResourceIsLeftAsItIsAndStillDeleted(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	alice := f.accountToken("alice")
-	f.create(alice)
-	f.eventuallyReady(alice, metav1.ConditionTrue, "")
+	alice := f.issuedAccountToken("alice")
 	value := f.secret(alice).Data["API_TOKEN"]
 	f.change(alice, func() { alice.Spec.Suspend = true })
 	f.eventuallyReady(alice, metav1.ConditionTrue, v1alpha1.ReasonIssued)
@@ -265,9 +257,7 @@ func TestAThousandTokensOfOneAccountAreEachTheirOwn(t *testing.T) {
 func TestAClockThatJumpsNeitherLosesNorMultipliesTokens(t *testing.T) {
 	f := newFixture(t)
 	begin := now.Now()
-	alice := f.accountToken("alice")
-	f.create(alice)
-	f.eventuallyReady(alice, metav1.ConditionTrue, "")
+	alice := f.issuedAccountToken("alice")
 
 	now.SetTime(begin.Add(-1000 * time.Hour))
 	f.touch(alice)

@@ -69,7 +69,7 @@ func (r *TokenReconciler) tryWriteSecret(ctx context.Context, s *state) error {
 	if err != nil {
 		return err
 	}
-	switch err := r.put(ctx, s, secret, client.DryRunAll); {
+	switch err := s.put(ctx, client.NewDryRunClient(r.Client), secret); {
 	case err == nil:
 		s.secretRefused, s.secretTried = nil, true
 	case !isRefusal(err):
@@ -90,7 +90,7 @@ func (r *TokenReconciler) putSecret(ctx context.Context, s *state, content secre
 	if err != nil {
 		return err
 	}
-	switch err := r.put(ctx, s, secret); {
+	switch err := s.put(ctx, r.Client, secret); {
 	case err == nil:
 		s.secret, s.secretIsLive = secret, true
 		return nil
@@ -115,14 +115,12 @@ func (s *state) newSecret(content secretContent) (*corev1.Secret, error) {
 	return secret, s.applyTo(secret, content)
 }
 
-func (r *TokenReconciler) put(ctx context.Context, s *state, secret *corev1.Secret, dryRun ...client.CreateOption) error {
+// put creates the Secret, or updates the one that was observed.
+func (s *state) put(ctx context.Context, writer client.Writer, secret *corev1.Secret) error {
 	if s.secret == nil {
-		return r.Client.Create(ctx, secret, dryRun...)
+		return writer.Create(ctx, secret)
 	}
-	if len(dryRun) > 0 {
-		return r.Client.Update(ctx, secret, client.DryRunAll)
-	}
-	return r.Client.Update(ctx, secret)
+	return writer.Update(ctx, secret)
 }
 
 // isRefusal tells a refusal that lasts from a failure that passes.

@@ -253,6 +253,15 @@ func (f *fixture) accountToken(name string) *v1alpha1.AccountToken {
 	}
 }
 
+// issuedAccountToken is one that exists and is ready.
+func (f *fixture) issuedAccountToken(name string) *v1alpha1.AccountToken {
+	f.t.Helper()
+	token := f.accountToken(name)
+	f.create(token)
+	f.eventuallyReady(token, metav1.ConditionTrue, "")
+	return token
+}
+
 func (f *fixture) projectToken(name, repository string) *v1alpha1.ProjectToken {
 	return &v1alpha1.ProjectToken{
 		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: name},

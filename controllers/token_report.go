@@ -86,7 +86,7 @@ func revisions(numbers []int64) string {
 	return "revisions " + strings.Trim(strings.ReplaceAll(fmt.Sprint(numbers), " ", ", "), "[]")
 }
 
-// setConditions says what is so (docs/conditions.md). Ready speaks of the token in the Secret alone, so a problem that
+// setConditions says what is so (docs/tokens.md, Conditions). Ready speaks of the token in the Secret alone, so a problem that
 // leaves that in order shows in Stalled, or in Ready's message.
 func (r *TokenReconciler) setConditions(s *state, plan lifecycle.Plan, failure error, now time.Time) {
 	o := s.observation(now)

@@ -134,9 +134,7 @@ func TestASecretThatIsLostOrChangedGetsANewTokenAndTheOldOneItsGrace(t *testing.
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			alice := f.accountToken("alice")
-			f.create(alice)
-			f.eventuallyReady(alice, metav1.ConditionTrue, "")
+			alice := f.issuedAccountToken("alice")
 			old := f.secret(alice).Data["API_TOKEN"]
 			f.Expect(damage(f, f.secret(alice))).To(gomega.Succeed())
 			f.eventuallyRevision(alice, 2)
@@ -213,9 +211,7 @@ func TestWithoutAChangeNothingIsWritten(t *testing.T) {
 
 func TestAnIssuerIsKeptUntilNothingRefersToIt(t *testing.T) {
 	f := newFixture(t)
-	alice := f.accountToken("alice")
-	f.create(alice)
-	f.eventuallyReady(alice, metav1.ConditionTrue, "")
+	alice := f.issuedAccountToken("alice")
 	f.Expect(k8s.Delete(f.ctx, f.issuer)).To(gomega.Succeed())
 	f.Eventually(func() string { return f.issuerReason() }).Should(gomega.Equal(v1alpha1.ReasonInUse))
 	f.expectStatus(f.secret(alice).Data["API_TOKEN"], http.StatusOK)
@@ -236,9 +232,7 @@ func TestAnIssuerWithASelectorThatNobodyUnderstandsSaysSo(t *testing.T) {
 
 func TestAStatusFromABackupIsNotBelieved(t *testing.T) {
 	f := newFixture(t)
-	alice := f.accountToken("alice")
-	f.create(alice)
-	f.eventuallyReady(alice, metav1.ConditionTrue, "")
+	alice := f.issuedAccountToken("alice")
 	value := f.secret(alice).Data["API_TOKEN"]
 
 	restored := f.accountToken("restored")
@@ -261,9 +255,7 @@ func TestAStatusFromABackupIsNotBelieved(t *testing.T) {
 
 func TestTheAPIServerFindsATokenByItsHash(t *testing.T) {
 	f := newFixture(t)
-	alice := f.accountToken("alice")
-	f.create(alice)
-	f.eventuallyReady(alice, metav1.ConditionTrue, "")
+	alice := f.issuedAccountToken("alice")
 	var found v1alpha1.AccountTokenList
 	f.Expect(k8s.List(f.ctx, &found, client.MatchingFields{"status.token.sha256": alice.Status.Token.SHA256})).To(gomega.Succeed())
 	f.Expect(found.Items).To(gomega.HaveLen(1))
@@ -273,9 +265,7 @@ func TestTheAPIServerFindsATokenByItsHash(t *testing.T) {
 
 func TestEventsTellOfTheIssueAndTheRevocation(t *testing.T) {
 	f := newFixture(t)
-	alice := f.accountToken("alice")
-	f.create(alice)
-	f.eventuallyReady(alice, metav1.ConditionTrue, "")
+	alice := f.issuedAccountToken("alice")
 	f.Expect(k8s.Delete(f.ctx, alice)).To(gomega.Succeed())
 	f.Eventually(func() (reasons []string) {
 		var events eventsv1.EventList

@@ -8,7 +8,6 @@ import (
 	"github.com/onsi/gomega"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -166,9 +165,7 @@ func TestTheAPIServerGuardsWhatIsImmutable(t *testing.T) {
 
 func TestNobodyButTheOperatorWritesAStatus(t *testing.T) {
 	f := newFixture(t)
-	alice := f.accountToken("alice")
-	f.create(alice)
-	f.eventuallyReady(alice, metav1.ConditionTrue, "")
+	alice := f.issuedAccountToken("alice")
 	alice.Status.PreviousTokens = []v1alpha1.PreviousToken{{Revision: 9, SHA256: strings.Repeat("a", 64), ExpirationTime: alice.Status.Token.ExpirationTime}}
 	f.Eventually(func() string { return fmt.Sprint(k8s.Status().Update(f.ctx, alice, client.DryRunAll)) }).
 		Should(gomega.ContainSubstring("only the operator writes the status"))

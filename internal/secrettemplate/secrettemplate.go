@@ -180,14 +180,14 @@ func checkAll(nodes []parse.Node) error {
 // Render renders all templates. Its error tells no value, nor anything that comes from one: it was made by rendering
 // the same templates with placeholders, or is a constant.
 func (s *Set) Render(data Data) (map[string][]byte, error) {
+	rendered, key, err := s.render(data)
+	if err == nil {
+		return rendered, nil
+	}
 	if err := s.Check(data); err != nil {
 		return nil, err
 	}
-	rendered, key, err := s.render(data)
-	if err != nil {
-		return nil, &Error{key, "it can't be rendered with this token"}
-	}
-	return rendered, nil
+	return nil, &Error{key, "it can't be rendered with this token"}
 }
 
 // Check renders the templates with placeholders in the place of the token and all that comes from the service. Its
