@@ -38,10 +38,11 @@ bench: bin/manager ## Run the benchmarks. They report, and assert nothing.
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./test/...
 
 .PHONY: generate
-generate: bin/controller-gen ## Regenerate deep copies, CRDs and RBAC from the Go types and markers.
+generate: bin/controller-gen bin/oapi-codegen ## Regenerate deep copies, CRDs and RBAC from the Go types, and Codacy's client.
 	bin/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	bin/controller-gen crd paths=./api/... output:crd:dir=config/crd/bases
 	bin/controller-gen rbac:roleName=tokensteward paths=./controllers/... output:rbac:dir=config/rbac
+	bin/oapi-codegen -config internal/issuer/codacy/api/oapi-codegen.yaml internal/issuer/codacy/api/openapi.yaml
 
 .PHONY: lint
 lint: bin/golangci-lint ## Run the linters; .golangci.yml says what each is for.
@@ -79,6 +80,9 @@ bin/demo: $(GO_FILES) go.mod go.sum
 
 bin/controller-gen: hack/tools/controller-gen/go.mod
 	cd hack/tools/controller-gen && go build -o ../../../$@ sigs.k8s.io/controller-tools/cmd/controller-gen
+
+bin/oapi-codegen: hack/tools/oapi-codegen/go.mod
+	cd hack/tools/oapi-codegen && go build -o ../../../$@ github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen
 
 bin/golangci-lint: hack/tools/golangci-lint/go.mod
 	@echo "lint: building golangci-lint; the first time takes a minute ..."

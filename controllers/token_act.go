@@ -132,7 +132,7 @@ func (r *TokenReconciler) finish(s *state, id, sha256 string, expires time.Time)
 func (r *TokenReconciler) settle(ctx context.Context, s *state) error {
 	status := s.token.SharedStatus()
 	pending := status.Pending
-	settlement, err := s.issuer.Settle(ctx, *pending)
+	settlement, err := s.issuer.Settle(ctx, issuer.Inquiry{Kind: s.token.Kind(), Subject: s.token.Subject(), Record: *pending})
 	if err != nil {
 		return fmt.Errorf("finding out what became of an attempt to mint: %w", err)
 	}

@@ -36,7 +36,7 @@ func (r *TokenReconciler) report(ctx context.Context, s *state, plan lifecycle.P
 		status.Mints = append(status.Mints, metav1.NewTime(now)) // The one that was not made marks the storm.
 	}
 	status.ObservedGeneration = s.token.GetGeneration()
-	s.token.ReportSubject()
+	s.token.ReportSubject("")
 	before := problemOf(s.stored)
 	r.setConditions(s, plan, failure, now)
 	if err := r.patchStatus(ctx, s); err != nil {

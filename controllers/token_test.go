@@ -298,7 +298,7 @@ func (f *fixture) changeIssuer(change func(*v1alpha1.ClusterTokenIssuerSpec)) {
 	f.Eventually(func() int64 { return f.issuerStatus().ObservedGeneration }).Should(gomega.Equal(issuer.Generation))
 }
 
-func (f *fixture) issuerStatus() v1alpha1.ClusterTokenIssuerStatus {
+func (f *fixture) issuerStatus() v1alpha1.IssuerStatus {
 	f.t.Helper()
 	var issuer v1alpha1.ClusterTokenIssuer
 	f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(f.issuer), &issuer)).To(gomega.Succeed())

@@ -9,7 +9,8 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 type AccountTokenSpec struct {
 	TokenSpec `json:",inline"`
 
-	// The account that the token speaks for. A built-in issuer must list it in spec.builtIn.accounts.
+	// The account that the token speaks for. A built-in issuer must list it in spec.builtIn.accounts. Of Codacy it is the
+	// account of the issuer's credential, and need not be set; if it is, as id, name or address, it must be that one.
 	// Can be set later, and not changed then.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -81,4 +82,8 @@ func (t *AccountToken) SharedStatus() *TokenStatus { return &t.Status.TokenStatu
 func (t *AccountToken) Subject() string { return t.Spec.Account }
 
 // ReportSubject implements Token.
-func (t *AccountToken) ReportSubject() { t.Status.Account = t.Subject() }
+func (t *AccountToken) ReportSubject(issuerAccount string) {
+	if t.Status.Account = t.Subject(); t.Status.Account == "" {
+		t.Status.Account = issuerAccount
+	}
+}

@@ -3,10 +3,14 @@ package v1alpha1
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // ClusterTokenIssuerSpec describes a service that hands out tokens, and who in the cluster may ask it for which.
+// +kubebuilder:validation:XValidation:rule="has(self.codacy) != has(self.builtIn)",message="set exactly one of codacy and builtIn"
+// +kubebuilder:validation:XValidation:rule="has(self.codacy) == has(oldSelf.codacy) && (!has(self.codacy) || self.codacy.url == oldSelf.codacy.url)",message="which service an issuer connects to is immutable: create another ClusterTokenIssuer for another one"
 type ClusterTokenIssuerSpec struct {
+	IssuerSpec `json:",inline"`
+
 	// The authority that is built into the operator: it hands out tokens and checks them, with nothing outside the
 	// cluster.
-	// +required
+	// +optional
 	BuiltIn *BuiltInIssuer `json:"builtIn,omitempty"`
 
 	// Who may use this issuer, and for what. What no entry grants is refused; without an entry nobody gets anything.
@@ -130,25 +134,13 @@ type NamespaceSelectorRequirement struct {
 // +kubebuilder:validation:MaxLength=63
 type LabelValue string
 
-// ClusterTokenIssuerStatus is what the operator tells of a ClusterTokenIssuer. Nothing in it changes with each token.
-type ClusterTokenIssuerStatus struct {
-	// The generation of the spec that the conditions speak of.
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-
-	// What is true of this issuer now.
-	// +optional
-	// +listType=map
-	// +listMapKey=type
-	// +kubebuilder:validation:MaxItems=8
-	Conditions []metav1.Condition `json:"conditions,omitempty"`
-}
-
 // ClusterTokenIssuer is a connection to a service that hands out tokens, for the namespaces that it grants them to.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=ctiss,categories=tokensteward
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Account",type=string,JSONPath=`.status.account.name`
+// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.spec.codacy.url`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 type ClusterTokenIssuer struct {
@@ -163,7 +155,7 @@ type ClusterTokenIssuer struct {
 
 	// What is so. Only the operator writes it.
 	// +optional
-	Status ClusterTokenIssuerStatus `json:"status,omitzero"`
+	Status IssuerStatus `json:"status,omitzero"`
 }
 
 // ClusterTokenIssuerList is a list of ClusterTokenIssuers.
@@ -176,3 +168,12 @@ type ClusterTokenIssuerList struct {
 
 // KindClusterTokenIssuer is the kind of a ClusterTokenIssuer.
 const KindClusterTokenIssuer = "ClusterTokenIssuer"
+
+// Kind implements Issuer.
+func (i *ClusterTokenIssuer) Kind() string { return KindClusterTokenIssuer }
+
+// SharedSpec implements Issuer.
+func (i *ClusterTokenIssuer) SharedSpec() *IssuerSpec { return &i.Spec.IssuerSpec }
+
+// SharedStatus implements Issuer.
+func (i *ClusterTokenIssuer) SharedStatus() *IssuerStatus { return &i.Status }

@@ -39,6 +39,14 @@ const (
 	ReasonTooManyPrevious = "TooManyPrevious"
 	// ReasonSuspended: spec.suspend is true, and the Secret does not hold a usable token.
 	ReasonSuspended = "Suspended"
+	// ReasonServiceUnavailable: the service does not answer, or answers with an error of its own. It is asked again by and by.
+	ReasonServiceUnavailable = "ServiceUnavailable"
+	// ReasonWaitingForTurn: the operator asks the service only so often, and others are before this resource.
+	ReasonWaitingForTurn = "WaitingForTurn"
+	// ReasonSettling: an attempt to mint had no answer; whether it made a token is known when it can't come in late any more.
+	ReasonSettling = "Settling"
+	// ReasonCredentialsMissing: the issuer's credentials Secret, or the key in it, does not exist.
+	ReasonCredentialsMissing = "CredentialsMissing"
 	// ReasonInUse: the issuer is being deleted and kept until no token refers to it.
 	ReasonInUse = "InUse"
 )
@@ -58,6 +66,30 @@ const (
 	ReasonInvalidTemplate = "InvalidTemplate"
 	// ReasonRetainUnsupported: the issuer is built in, and spec.deletionPolicy is Retain.
 	ReasonRetainUnsupported = "RetainUnsupported"
+	// ReasonAccountMismatch: spec.account is not the account of the issuer's credential.
+	ReasonAccountMismatch = "AccountMismatch"
+	// ReasonAccountChanged: the issuer's credential belongs to another account than the one that made the token.
+	ReasonAccountChanged = "AccountChanged"
+	// ReasonCredentialsRefused: the service does not accept the issuer's credential.
+	ReasonCredentialsRefused = "CredentialsRefused"
+	// ReasonHostNotAllowed: a TokenIssuer names a host that the operator's --allowed-hosts does not.
+	ReasonHostNotAllowed = "HostNotAllowed"
+	// ReasonInvalidCABundle: the issuer's caBundle holds no certificate that can be read.
+	ReasonInvalidCABundle = "InvalidCABundle"
+	// ReasonRoleMissing: the issuer's account does not administrate the repository.
+	ReasonRoleMissing = "RoleMissing"
+	// ReasonRepositoryNotFound: the service does not show the repository to the issuer's account.
+	ReasonRepositoryNotFound = "RepositoryNotFound"
+	// ReasonTokenLimitReached: the repository has as many tokens as the service allows.
+	ReasonTokenLimitReached = "TokenLimitReached"
+	// ReasonUnsupported: the service is too old to have this kind of token.
+	ReasonUnsupported = "Unsupported"
+	// ReasonServiceRefused: the service refuses the request, and does not say why in a way that the operator understands.
+	ReasonServiceRefused = "ServiceRefused"
+	// ReasonAmbiguousToken: tokens came up while an attempt to mint had no answer, and one of them may be its own.
+	ReasonAmbiguousToken = "AmbiguousToken"
+	// ReasonRevocationUnproven: the service says that a token is not there, and does not prove it.
+	ReasonRevocationUnproven = "RevocationUnproven"
 	// ReasonMintStorm: five tokens were minted within an hour, none of them because it was due. Something undoes what the
 	// operator does; nothing more is minted before the spec changes.
 	ReasonMintStorm = "MintStorm"

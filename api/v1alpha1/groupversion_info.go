@@ -19,6 +19,7 @@ var schemeBuilder = runtime.NewSchemeBuilder(func(scheme *runtime.Scheme) error 
 		&AccountToken{}, &AccountTokenList{},
 		&ProjectToken{}, &ProjectTokenList{},
 		&ClusterTokenIssuer{}, &ClusterTokenIssuerList{},
+		&TokenIssuer{}, &TokenIssuerList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

@@ -108,4 +108,4 @@ func (t *ProjectToken) SharedStatus() *TokenStatus { return &t.Status.TokenStatu
 func (t *ProjectToken) Subject() string { return t.Spec.Project.String() }
 
 // ReportSubject implements Token.
-func (t *ProjectToken) ReportSubject() { t.Status.Project = t.Subject() }
+func (t *ProjectToken) ReportSubject(string) { t.Status.Project = t.Subject() }

@@ -25,6 +25,14 @@ const (
 	ManagedLabel = "tokensteward.io/managed"
 )
 
+// Annotations that a user may set on a token resource. The operator compares them and never changes them.
+const (
+	// ReconcileRequestAnnotation, with any new value, has what failed for a cause outside of the cluster tried again now.
+	ReconcileRequestAnnotation = "tokensteward.io/reconcile-requested-at"
+	// NotMineAnnotation lists, separated by commas, ids of tokens that AmbiguousToken named and that somebody else made.
+	NotMineAnnotation = "tokensteward.io/not-mine"
+)
+
 // DefaultDuration is the life of a token whose spec.duration is not set.
 const DefaultDuration = 90 * 24 * time.Hour
 
@@ -44,8 +52,9 @@ type Token interface {
 	SharedStatus() *TokenStatus
 	// Subject is whom or what the token speaks for: the account's name, or the project as provider/organization/repository.
 	Subject() string
-	// ReportSubject writes Subject into the status, for the column of kubectl get.
-	ReportSubject()
+	// ReportSubject writes Subject into the status, for the column of kubectl get; for a token of whatever account the
+	// issuer has, that account's name.
+	ReportSubject(issuerAccount string)
 }
 
 // TokenSpec is the part of the spec that AccountToken and ProjectToken share.
@@ -93,9 +102,9 @@ const (
 
 // IssuerReference names the issuer of a token.
 type IssuerReference struct {
-	// The issuer's kind.
+	// The issuer's kind: a ClusterTokenIssuer, or a TokenIssuer in the namespace of this resource.
 	// +optional
-	// +kubebuilder:validation:Enum=ClusterTokenIssuer
+	// +kubebuilder:validation:Enum=ClusterTokenIssuer;TokenIssuer
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:default=ClusterTokenIssuer
 	Kind string `json:"kind,omitempty"`
@@ -118,7 +127,8 @@ type SecretTarget struct {
 	Name string `json:"name,omitempty"`
 
 	// The key that holds the token, and with envFrom the name of the environment variable.
-	// By default API_TOKEN for an AccountToken and PROJECT_TOKEN for a ProjectToken.
+	// By default API_TOKEN for an AccountToken and PROJECT_TOKEN for a ProjectToken, with CODACY_ before it for a token
+	// of Codacy.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -138,8 +148,8 @@ type SecretTemplate struct {
 	Metadata *SecretMetadata `json:"metadata,omitempty"`
 
 	// Keys of the Secret besides the token's own, which is always there, and their values as Go templates.
-	// .Token, .TokenID, .Revision, .IssueTime, .ExpirationTime, .Account, .Provider, .Organization and .Repository can be
-	// used, and the functions that docs/secrets.md lists.
+	// .Token, .TokenID, .Revision, .IssueTime, .ExpirationTime, .Account, .Provider, .Organization, .Repository and .URL
+	// can be used, and the functions that docs/secrets.md lists. They replace the keys that a token of Codacy gets by default.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	Data map[string]TemplateText `json:"data,omitempty"`
@@ -203,6 +213,11 @@ type TokenStatus struct {
 	// +optional
 	Pending *PendingToken `json:"pending,omitempty"`
 
+	// The latest revision of which a mint was begun. No revision is used twice, also if nothing came of it.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	LastRevision int64 `json:"lastRevision,omitempty"`
+
 	// When tokens were minted that were not due, within the last hour: the first one, and one for every time that the
 	// value in the Secret was lost.
 	// +optional
@@ -237,9 +252,24 @@ type IssuedToken struct {
 	// When the token was minted.
 	IssueTime metav1.Time `json:"issueTime"`
 
-	// When the token expires.
+	// When the token expires. Absent if it does not, or the service does not tell.
 	// +optional
 	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
+
+	// The token's name at the service, where it has one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=100
+	Name string `json:"name,omitempty"`
+
+	// The service that it is a token of, and whose account made it. Absent for a built-in token.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	URL string `json:"url,omitempty"`
+
+	// The service's id of the account that made it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	AccountID string `json:"accountID,omitempty"`
 }
 
 // PendingToken is the record of an attempt to mint a token. It is written before the service is asked, so that no
@@ -266,7 +296,43 @@ type PendingToken struct {
 	// The expiry that was asked for.
 	// +optional
 	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
+
+	// The name that was asked for, where the service may know names.
+	// +optional
+	// +kubebuilder:validation:MaxLength=100
+	Name string `json:"name,omitempty"`
+
+	// The service that it is a token of, and whose account made it. Absent for a built-in token.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	URL string `json:"url,omitempty"`
+
+	// The service's id of the account that made it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	AccountID string `json:"accountID,omitempty"`
+
+	// Neither name nor expiry may tell the token from others, so the ids of all tokens that there were before are in
+	// listedIDs.
+	// +optional
+	Listed bool `json:"listed,omitempty"`
+
+	// The ids of all tokens that there were before.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1000
+	ListedIDs []ServiceID `json:"listedIDs,omitempty"`
+
+	// The ids that came up since, and one of which may be the token of this attempt.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1000
+	AmbiguousIDs []ServiceID `json:"ambiguousIDs,omitempty"`
 }
+
+// ServiceID is a service's id of a token.
+// +kubebuilder:validation:MaxLength=64
+type ServiceID string
 
 // PreviousToken is a token, or an attempt to mint one, that another has replaced and that is not yet revoked.
 type PreviousToken struct {
@@ -296,6 +362,25 @@ type PreviousToken struct {
 	// When it will be revoked. Absent for an attempt, which is revoked as soon as the Secret holds a later revision.
 	// +optional
 	RevokeTime *metav1.Time `json:"revokeTime,omitempty"`
+
+	// When an attempt was closed of which the service had no token. An hour later it is asked once more.
+	// +optional
+	ClosedTime *metav1.Time `json:"closedTime,omitempty"`
+
+	// The token's name at the service, where it has one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=100
+	Name string `json:"name,omitempty"`
+
+	// The service that it is a token of, and whose account made it. Absent for a built-in token.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	URL string `json:"url,omitempty"`
+
+	// The service's id of the account that made it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	AccountID string `json:"accountID,omitempty"`
 }
 
 // SecretReference names a Secret in the namespace of the resource.

@@ -56,6 +56,12 @@ func (Value) GoString() string { return redacted }
 // MarshalText implements encoding.TextMarshaler, which JSON, YAML and XML encoders use.
 func (Value) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
+// UnmarshalText implements encoding.TextUnmarshaler, so that a service's answer is decoded right into a Value.
+func (v *Value) UnmarshalText(text []byte) error {
+	*v = NewValue(string(text))
+	return nil
+}
+
 // MarshalLog implements logr.Marshaler.
 func (Value) MarshalLog() any { return redacted }
 

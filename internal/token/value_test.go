@@ -84,3 +84,34 @@ func TestValueRevealsOnlyOnDemand(t *testing.T) {
 		t.Errorf("SHA256 of abc is %s", got)
 	}
 }
+
+func TestValueIsDecodedFromJSON(t *testing.T) {
+	var answer struct {
+		Token   token.Value
+		Pointer *token.Value
+		Null    token.Value
+		Absent  token.Value
+	}
+	encoded := fmt.Sprintf(`{"Token":%q,"Pointer":%q,"Null":null}`, secret, secret)
+	if err := json.Unmarshal([]byte(encoded), &answer); err != nil {
+		t.Fatal(err)
+	}
+	if answer.Token.Reveal() != secret || answer.Pointer.Reveal() != secret {
+		t.Error("what was decoded is not the value that was encoded")
+	}
+	if !answer.Null.IsEmpty() || !answer.Absent.IsEmpty() {
+		t.Error("there is a value where none was encoded")
+	}
+	again, err := json.Marshal(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for how, text := range map[string]string{"JSON": string(again), "%v": fmt.Sprintf("%v", answer), "%#v": fmt.Sprintf("%#v", answer)} {
+		if strings.Contains(text, secret) {
+			t.Errorf("%s gives away a value that was decoded", how)
+		}
+	}
+	if err := json.Unmarshal([]byte(`{"Token":31415926}`), &answer); err == nil || strings.Contains(err.Error(), "31415926") {
+		t.Error("a number is no value, and the error must not repeat it")
+	}
+}

@@ -28,7 +28,7 @@ func (Issuer) Prepare(_ context.Context, request issuer.Request) (issuer.Attempt
 	started := metav1.NewTime(request.Now.Truncate(time.Second))
 	expires := metav1.NewTime(started.Add(min(request.Lifetime, issuer.MaxLifetime)))
 	return issuer.Attempt{
-		Value: value,
+		Kind: request.Kind, Subject: request.Subject, Value: value,
 		Record: v1alpha1.PendingToken{
 			Revision:       request.Revision,
 			StartTime:      started,
@@ -49,7 +49,7 @@ func (Issuer) Mint(_ context.Context, attempt issuer.Attempt) (issuer.Token, err
 }
 
 // Settle finds nothing: the value of a lost attempt is known to nobody.
-func (Issuer) Settle(context.Context, v1alpha1.PendingToken) (issuer.Settlement, error) {
+func (Issuer) Settle(context.Context, issuer.Inquiry) (issuer.Settlement, error) {
 	return issuer.Settlement{}, nil
 }
 
@@ -69,6 +69,9 @@ type Entry struct {
 // previous tokens. A resource that is being deleted, or whose status was written for another one, accepts nothing.
 func Entries(t v1alpha1.Token) []Entry {
 	status := t.SharedStatus()
+	if t.SharedSpec().IssuerRef.Kind == v1alpha1.KindTokenIssuer {
+		return nil // Only a ClusterTokenIssuer can be built in.
+	}
 	if !t.GetDeletionTimestamp().IsZero() || status.OwnerUID != t.GetUID() {
 		return nil
 	}

@@ -1,0 +1,158 @@
+package codacy
+
+import (
+	"context"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+)
+
+const (
+	// firstLook is how long after its start the operator does not look tokens up.
+	firstLook = time.Minute
+	// confirmAfter is how soon a second list is asked for when the first one lacks a token, and how long a list waits
+	// for room in the limit.
+	confirmAfter = time.Minute
+)
+
+// watched is a place whose tokens are looked up.
+type watched struct {
+	next    time.Time
+	looking bool
+	// lists are the latest two, the newest last.
+	lists []snapshot
+}
+
+// snapshot is what a list had.
+type snapshot struct {
+	begun time.Time
+	ids   map[string]bool
+}
+
+func (s *snapshot) lacks(id string, issued time.Time) bool {
+	return s.begun.After(issued) && !s.ids[id]
+}
+
+// Sight is what the latest lists say of a token: whether it is missing from two of them, both begun after it was issued,
+// and when to look next; never, if that is zero.
+func (c *Connection) Sight(kind, subject, id string, issued time.Time) (missing bool, next time.Time) {
+	p, err := placeOf(kind, subject)
+	if err != nil || c.config.Interval == 0 {
+		return false, time.Time{}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.watch(p)
+	lacking := 0
+	for i := range w.lists {
+		if w.lists[i].lacks(id, issued) {
+			lacking++
+		}
+	}
+	switch {
+	case lacking == 2:
+		return true, w.next
+	case lacking == 1 && w.lists[len(w.lists)-1].lacks(id, issued):
+		if confirm := w.lists[len(w.lists)-1].begun.Add(confirmAfter); confirm.Before(w.next) {
+			return false, confirm
+		}
+	}
+	return false, w.next
+}
+
+// watch is the place's entry, which is made when it is first asked for. The caller holds mu.
+func (c *Connection) watch(p place) *watched {
+	w := c.places[p]
+	if w == nil {
+		spread := max(0, c.config.Interval-firstLook)
+		w = &watched{next: c.options.Clock.Now().Add(firstLook + time.Duration(rand.Float64()*float64(spread)))} //nolint:gosec // A spread, not a secret.
+		c.places[p] = w
+	}
+	return w
+}
+
+// Named is a token that carries a name of this installation.
+type Named struct{ ID, Name string }
+
+// UIDPart is the part of its resource's UID that the name has, and Revision the rest.
+func (n *Named) UIDPart(prefix string) string {
+	rest := strings.TrimPrefix(n.Name, prefix)
+	return rest[:min(len(rest), uidCharacters)]
+}
+
+// NamePrefix begins the names of all tokens of this installation.
+func (c *Connection) NamePrefix() string { return c.options.namePrefix() }
+
+// Look lists the tokens of a place, once for all that have one there. It gives those with a name of this installation.
+// If somebody else is just looking, or minting and revoking leave no room for it, there is nothing, and Sight has another
+// time. known is what resources have.
+func (c *Connection) Look(ctx context.Context, kind, subject string, known func(id string) (sha256 string, known bool)) ([]Named, error) {
+	p, err := placeOf(kind, subject)
+	if err != nil {
+		return nil, err
+	}
+	begun := c.options.Clock.Now()
+	if !c.beginLook(p, begun) {
+		return nil, nil
+	}
+	all, err := c.list(withPermits(ctx, 1), p)
+	c.endLook(p, begun, all, err)
+	if err != nil {
+		return nil, c.failed(ctx, p, err)
+	}
+	c.learnFromList(p, all, known)
+	var ours []Named
+	for _, t := range all {
+		if c.options.isOurs(t.name) {
+			ours = append(ours, Named{ID: t.id, Name: t.name})
+		}
+	}
+	return ours, nil
+}
+
+func (c *Connection) beginLook(p place, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.watch(p)
+	if w.looking {
+		return false
+	}
+	if !c.client.limiter.look(now) {
+		w.next = now.Add(confirmAfter + time.Duration(rand.Float64()*float64(confirmAfter))) //nolint:gosec // A spread, not a secret.
+		return false
+	}
+	w.looking = true
+	return true
+}
+
+func (c *Connection) endLook(p place, begun time.Time, all []listed, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.watch(p)
+	w.looking = false
+	w.next = begun.Add(c.config.Interval + time.Duration(rand.Float64()*float64(c.config.Interval)/10)) //nolint:gosec // A spread, not a secret.
+	if err != nil {
+		return
+	}
+	s := snapshot{begun: begun, ids: make(map[string]bool, len(all))}
+	for _, t := range all {
+		s.ids[t.id] = true
+	}
+	w.lists = append(w.lists, s)
+	w.lists = w.lists[max(0, len(w.lists)-2):]
+}
+
+// learnFromList notes what a list shows of a token of which the hash is known.
+func (c *Connection) learnFromList(p place, all []listed, known func(id string) (sha256 string, known bool)) {
+	for i := range all {
+		sha256, _ := known(all[i].id)
+		if sha256 == "" {
+			continue
+		}
+		shown := sha256 == all[i].value.SHA256()
+		c.learn(p.kind, func(seen *v1alpha1.TokenCapabilities) bool { return setTo(&seen.ListedValues, shown) })
+		return
+	}
+}

@@ -1,0 +1,131 @@
+package codacy
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/issuer/codacy/api"
+	"github.com/tokensteward/tokensteward/internal/token"
+)
+
+// maxPages bounds a list: 100 pages of 100 tokens.
+const maxPages = 100
+
+// place is where tokens are listed together: the issuer's account, if all but kind is empty, or a repository.
+type place struct{ kind, provider, organization, repository string }
+
+func placeOf(kind, subject string) (place, error) {
+	if kind == v1alpha1.KindAccountToken {
+		return place{kind: kind}, nil
+	}
+	segments := strings.Split(subject, "/")
+	if len(segments) != 3 {
+		return place{}, fmt.Errorf("%q is not provider/organization/repository", subject)
+	}
+	return place{kind, segments[0], segments[1], segments[2]}, nil
+}
+
+// String names a place to people.
+func (p place) String() string {
+	if p.kind == v1alpha1.KindAccountToken {
+		return "the account"
+	}
+	return fmt.Sprintf("the repository %s/%s/%s", p.provider, p.organization, p.repository)
+}
+
+// listed is a token as a list shows it.
+type listed struct {
+	id string
+	// name is empty, and expires zero, if the service does not tell.
+	name    string
+	expires time.Time
+	// value may be masked, empty or absent.
+	value token.Value
+}
+
+// list is all tokens of a place. Its error is a *refusal, or a lack of an answer.
+func (c *Connection) list(ctx context.Context, p place) ([]listed, error) {
+	var all []listed
+	seen := map[string]bool{}
+	for cursor := ""; ; {
+		page, err := c.page(ctx, p, cursor)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page.Data {
+			t := &page.Data[i]
+			id := strconv.FormatInt(t.ID, 10)
+			if seen[id] {
+				continue
+			}
+			seen[id] = true
+			found := listed{id: id, value: t.Token}
+			if t.Name != nil {
+				found.name = *t.Name
+			}
+			if t.ExpiresAt != nil {
+				found.expires = *t.ExpiresAt
+			}
+			all = append(all, found)
+		}
+		next := ""
+		if page.Pagination != nil && page.Pagination.Cursor != nil {
+			next = *page.Pagination.Cursor
+		}
+		if next == "" {
+			// A list that lacks something would pass for the proof that a token is gone.
+			if page.Pagination != nil && page.Pagination.Total != nil && len(all) < int(*page.Pagination.Total) {
+				return nil, &outage{cause: "its list of tokens is not complete"}
+			}
+			return all, nil
+		}
+		if next == cursor || len(all) > 100*maxPages {
+			return nil, &outage{cause: "its list of tokens does not end"}
+		}
+		cursor = next
+	}
+}
+
+func (c *Connection) page(ctx context.Context, p place, cursor string) (*api.APITokenList, error) {
+	if p.kind == v1alpha1.KindAccountToken {
+		most := int32(100)
+		parameters := &api.GetUserAPITokensParams{Limit: &most}
+		if cursor != "" {
+			parameters.Cursor = &cursor
+		}
+		answer, err := c.api.GetUserAPITokensWithResponse(ctx, parameters)
+		if err != nil {
+			return nil, err
+		}
+		return known(answer.JSON200)
+	}
+	// No parameter for pages is documented here, though the answer has room for a cursor.
+	withCursor := func(_ context.Context, request *http.Request) error {
+		if cursor != "" {
+			query := request.URL.Query()
+			query.Set("cursor", cursor)
+			request.URL.RawQuery = query.Encode()
+		}
+		return nil
+	}
+	answer, err := c.api.ListRepositoryAPITokensWithResponse(ctx, p.provider, p.organization, p.repository, withCursor)
+	if err != nil {
+		return nil, err
+	}
+	return known(answer.JSON200)
+}
+
+// known is the body of an answer, which is nil if its status was a success of another kind than the description has.
+func known[T any](body *T) (*T, error) {
+	if body == nil {
+		return nil, errUnknownAnswer
+	}
+	return body, nil
+}
+
+var errUnknownAnswer = &outage{cause: "its answer is not one of Codacy's API"}
