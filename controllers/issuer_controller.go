@@ -3,7 +3,9 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -12,111 +14,224 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/grant"
+	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 )
 
-// +kubebuilder:rbac:groups=tokensteward.io,resources=clustertokenissuers,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=tokensteward.io,resources=clustertokenissuers/status,verbs=patch
+// +kubebuilder:rbac:groups=tokensteward.io,resources=clustertokenissuers;tokenissuers,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=tokensteward.io,resources=clustertokenissuers/status;tokenissuers/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups="",resources=events,namespace=tokensteward-system,verbs=create;patch
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,namespace=tokensteward-system,verbs=get;create;update
 // +kubebuilder:rbac:groups="",resources=configmaps,namespace=tokensteward-system,verbs=get;create;update
 
-// IssuerReconciler says whether an issuer can be used, and keeps it as long as a token refers to it.
+// IssuerReconciler says whether an issuer can be used, connects it to its service, and keeps it as long as a token refers
+// to it. Each kind of issuer has an instance of its own.
 type IssuerReconciler struct {
+	// Client reads from the cache and writes; Live reads from the API server itself.
 	Client client.Client
+	Live   client.Reader
 	Clock  clock.PassiveClock
+	// Services are the connections that it makes.
+	Services *codacy.Services
+	// Namespace is the operator's own, where ClusterTokenIssuers have their credentials.
+	Namespace string
+	// AllowedHosts are those that a TokenIssuer may connect to.
+	AllowedHosts []string
+
+	kind  string
+	tries *tries
 }
 
-// SetupIssuers adds the controller of issuers to a manager. SetupAccountTokens and SetupProjectTokens must have been
-// called before: it uses their indexes.
+// SetupIssuers adds the controllers of both kinds of issuers to a manager. SetupAccountTokens and SetupProjectTokens must
+// have been called before: it uses their indexes.
 func SetupIssuers(mgr ctrl.Manager, r IssuerReconciler) error {
+	for _, kind := range []string{v1alpha1.KindClusterTokenIssuer, v1alpha1.KindTokenIssuer} {
+		if err := r.setup(mgr, kind); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r IssuerReconciler) setup(mgr ctrl.Manager, kind string) error {
+	r.kind, r.tries = kind, newTries(r.Clock)
 	released := builder.WithPredicates(gone)
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.ClusterTokenIssuer{}).
-		Watches(&v1alpha1.AccountToken{}, handler.EnqueueRequestsFromMapFunc(issuerOf), released).
-		Watches(&v1alpha1.ProjectToken{}, handler.EnqueueRequestsFromMapFunc(issuerOf), released).
+		For(newIssuer(kind)).
+		Watches(&v1alpha1.AccountToken{}, handler.EnqueueRequestsFromMapFunc(r.issuerOf), released).
+		Watches(&v1alpha1.ProjectToken{}, handler.EnqueueRequestsFromMapFunc(r.issuerOf), released).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.issuersOfSecret)).
+		WatchesRawSource(source.Channel(changedConnections(r.Services), handler.EnqueueRequestsFromMapFunc(r.self))).
+		WithOptions(controller.Options{NewQueue: queueOn(r.Clock)}).
 		Complete(&r)
 }
 
-func issuerOf(_ context.Context, o client.Object) []reconcile.Request {
-	return []reconcile.Request{{NamespacedName: client.ObjectKey{Name: o.(v1alpha1.Token).SharedSpec().IssuerRef.Name}}}
+func (r *IssuerReconciler) issuerOf(_ context.Context, o client.Object) []reconcile.Request {
+	key := issuerKey(o.(v1alpha1.Token))
+	if key.Kind != r.kind {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: key.NamespacedName}}
+}
+
+func (r *IssuerReconciler) self(_ context.Context, o client.Object) []reconcile.Request {
+	if o.(v1alpha1.Issuer).Kind() != r.kind {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(o)}}
 }
 
 // Reconcile implements reconcile.Reconciler.
 func (r *IssuerReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	var issuer v1alpha1.ClusterTokenIssuer
-	if err := r.Client.Get(ctx, request.NamespacedName, &issuer); err != nil {
+	issuer := newIssuer(r.kind)
+	if err := r.Client.Get(ctx, request.NamespacedName, issuer); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
-	err := r.reconcile(ctx, &issuer)
-	if apierrors.IsConflict(err) {
-		return reconcile.Result{RequeueAfter: conflictRetry}, nil
+	verdict, err := r.judge(ctx, issuer)
+	if err == nil && verdict != nil {
+		err = r.report(ctx, issuer, verdict)
 	}
-	return reconcile.Result{}, err
+	switch {
+	case apierrors.IsConflict(err):
+		return reconcile.Result{RequeueAfter: conflictRetry}, nil
+	case err != nil || verdict == nil:
+		return reconcile.Result{}, err
+	default:
+		return requeueAfter(verdict.again, r.Clock.Now()), nil
+	}
 }
 
-func (r *IssuerReconciler) reconcile(ctx context.Context, issuer *v1alpha1.ClusterTokenIssuer) error {
-	if issuer.DeletionTimestamp.IsZero() {
-		// Before Ready, so that no token can exist whose issuer could vanish.
-		if err := r.patchFinalizers(ctx, issuer, controllerutil.AddFinalizer); err != nil {
-			return err
+// verdict is what there is to tell of an issuer.
+type verdict struct {
+	ready           bool
+	reason, message string
+	// stalled: nothing gets better before a person acts.
+	stalled bool
+	// again is when to judge again without a change; zero: never.
+	again time.Time
+}
+
+// judge finds out whether an issuer can be used; nil if it was released, and is gone.
+func (r *IssuerReconciler) judge(ctx context.Context, issuer v1alpha1.Issuer) (*verdict, error) {
+	deleting := !issuer.GetDeletionTimestamp().IsZero()
+	users := 0
+	if deleting {
+		var err error
+		if users, err = r.users(ctx, issuer); err != nil {
+			return nil, err
 		}
-		if err := grant.ValidateSelectors(issuer); err != nil {
-			return r.report(ctx, issuer, metav1.ConditionFalse, v1alpha1.ReasonInvalidSelector,
-				fmt.Sprintf("A namespaceSelector in spec.grants is not valid: %s. Correct it.", err))
+		if users == 0 {
+			return nil, r.letGo(ctx, issuer)
 		}
-		return r.report(ctx, issuer, metav1.ConditionTrue, v1alpha1.ReasonAvailable, "Tokens can be asked for.")
+	} else if err := patchFinalizers(ctx, r.Client, issuer, controllerutil.AddFinalizer, v1alpha1.Finalizer); err != nil {
+		return nil, err // Before Ready, so that no token can exist whose issuer could vanish.
 	}
+	found := &verdict{ready: true, reason: v1alpha1.ReasonAvailable, message: "Tokens can be asked for."}
+	if issuer.SharedSpec().Codacy != nil {
+		var err error
+		if found, err = r.connect(ctx, issuer); err != nil {
+			return nil, err
+		}
+	}
+	if deleting {
+		message := fmt.Sprintf("Being deleted, and kept until the resources that refer to it are deleted: %d left.", users)
+		if !found.ready {
+			message += " " + found.message
+		}
+		return &verdict{reason: v1alpha1.ReasonInUse, message: message, again: found.again}, nil
+	}
+	if cluster, ok := issuer.(*v1alpha1.ClusterTokenIssuer); ok && found.ready {
+		if err := grant.ValidateSelectors(cluster); err != nil {
+			return &verdict{
+				reason: v1alpha1.ReasonInvalidSelector, stalled: true,
+				message: fmt.Sprintf("A namespaceSelector in spec.grants is not valid: %s. Correct it.", err),
+			}, nil
+		}
+	}
+	return found, nil
+}
+
+// users counts the resources that refer to an issuer.
+func (r *IssuerReconciler) users(ctx context.Context, issuer v1alpha1.Issuer) (int, error) {
 	users := 0
 	for _, list := range []client.ObjectList{&v1alpha1.AccountTokenList{}, &v1alpha1.ProjectTokenList{}} {
-		tokens, err := listTokens(ctx, r.Client, list, client.MatchingFields{issuerIndex: issuer.Name})
+		tokens, err := listTokens(ctx, r.Client, list, usersOf(issuer)...)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		users += len(tokens)
 	}
-	if users > 0 {
-		return r.report(ctx, issuer, metav1.ConditionFalse, v1alpha1.ReasonInUse,
-			fmt.Sprintf("Being deleted, and kept until the resources that refer to it are deleted: %d left.", users))
-	}
-	return r.patchFinalizers(ctx, issuer, controllerutil.RemoveFinalizer)
+	return users, nil
 }
 
-func (r *IssuerReconciler) patchFinalizers(ctx context.Context, issuer *v1alpha1.ClusterTokenIssuer, change func(client.Object, string) bool) error {
-	stored := issuer.DeepCopy()
-	if !change(issuer, v1alpha1.Finalizer) {
+// letGo gives up an issuer that nobody uses, and its credentials.
+func (r *IssuerReconciler) letGo(ctx context.Context, issuer v1alpha1.Issuer) error {
+	r.Services.Disconnect(keyOf(issuer))
+	r.tries.forget(keyOf(issuer))
+	for _, name := range issuer.SharedStatus().CredentialsSecretNames {
+		if err := r.releaseCredentials(ctx, issuer, string(name)); err != nil {
+			return err
+		}
+	}
+	return patchFinalizers(ctx, r.Client, issuer, controllerutil.RemoveFinalizer, v1alpha1.Finalizer)
+}
+
+// patchFinalizers changes the finalizers of an object, which is up to date then.
+func patchFinalizers(ctx context.Context, writer client.Writer, o client.Object, change func(client.Object, string) bool, name string) error {
+	stored := o.DeepCopyObject().(client.Object)
+	if !change(o, name) {
 		return nil
 	}
-	err := r.Client.Patch(ctx, issuer, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
+	err := writer.Patch(ctx, o, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("changing the finalizer: %w", err)
 	}
 	return nil
 }
 
-func (r *IssuerReconciler) report(ctx context.Context, issuer *v1alpha1.ClusterTokenIssuer, ready metav1.ConditionStatus, reason, message string) error {
-	stored := issuer.DeepCopy()
-	issuer.Status.ObservedGeneration = issuer.Generation
-	condition := metav1.Condition{
-		Type: v1alpha1.ConditionReady, Status: ready, Reason: reason, Message: message,
-		ObservedGeneration: issuer.Generation, LastTransitionTime: metav1.NewTime(r.Clock.Now()),
-	}
-	meta.SetStatusCondition(&issuer.Status.Conditions, condition)
-	if reason == v1alpha1.ReasonInvalidSelector {
-		condition.Type, condition.Status = v1alpha1.ConditionStalled, metav1.ConditionTrue
-		meta.SetStatusCondition(&issuer.Status.Conditions, condition)
-	} else {
-		meta.RemoveStatusCondition(&issuer.Status.Conditions, v1alpha1.ConditionStalled)
-	}
-	if equality.Semantic.DeepEqual(stored.Status, issuer.Status) {
+// report writes the status, if there is something new to tell.
+func (r *IssuerReconciler) report(ctx context.Context, issuer v1alpha1.Issuer, found *verdict) error {
+	return r.patchStatus(ctx, issuer, func(status *v1alpha1.IssuerStatus) {
+		status.ObservedGeneration = issuer.GetGeneration()
+		condition := metav1.Condition{
+			Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: found.reason, Message: truncate(found.message),
+			ObservedGeneration: issuer.GetGeneration(), LastTransitionTime: metav1.NewTime(r.Clock.Now()),
+		}
+		if found.ready {
+			condition.Status = metav1.ConditionTrue
+		}
+		meta.SetStatusCondition(&status.Conditions, condition)
+		if found.stalled {
+			condition.Type, condition.Status = v1alpha1.ConditionStalled, metav1.ConditionTrue
+			meta.SetStatusCondition(&status.Conditions, condition)
+		} else {
+			meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionStalled)
+		}
+		if c := r.Services.Get(keyOf(issuer)); c != nil {
+			account, capabilities := c.Account(), c.Capabilities()
+			status.Account, status.CredentialSHA256 = &account, c.Credential()
+			if capabilities != (v1alpha1.Capabilities{}) {
+				status.Capabilities = &capabilities
+			}
+		}
+	})
+}
+
+// patchStatus changes the status of an issuer, which is up to date then.
+func (r *IssuerReconciler) patchStatus(ctx context.Context, issuer v1alpha1.Issuer, change func(*v1alpha1.IssuerStatus)) error {
+	stored := issuer.DeepCopyObject().(v1alpha1.Issuer)
+	change(issuer.SharedStatus())
+	if equality.Semantic.DeepEqual(stored.SharedStatus(), issuer.SharedStatus()) {
 		return nil
 	}
 	if err := r.Client.Status().Patch(ctx, issuer, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})); err != nil {

@@ -36,13 +36,13 @@ type secretContent struct {
 var placeholder = secretContent{value: token.NewValue(strings.Repeat("x", 53)), id: "0", revision: 1}
 
 // parseSecretTemplate parses and checks spec.secret.template: its error tells nothing of a token.
-func parseSecretTemplate(t v1alpha1.Token, tokenKey string) (*secrettemplate.Set, error) {
-	template := secretTemplate(t)
-	set, err := secrettemplate.Parse(template.Data, tokenKey)
+func (s *state) parseSecretTemplate() (*secrettemplate.Set, error) {
+	template := secretTemplate(s.token)
+	set, err := secrettemplate.Parse(template.Data, s.tokenKey)
 	if err != nil {
 		return nil, err
 	}
-	if err := set.Check(templateData(t, placeholder)); err != nil {
+	if err := set.Check(s.templateData(placeholder)); err != nil {
 		return nil, err
 	}
 	labels, annotations := templatedMetadata(template)
@@ -82,25 +82,53 @@ func templatedMetadata(template v1alpha1.SecretTemplate) (labels, annotations ma
 	return labels, annotations
 }
 
-func templateData(t v1alpha1.Token, content secretContent) secrettemplate.Data {
+// never stands for the expiry of a token that has none: nothing in a Secret may be empty.
+const never = "never"
+
+func (s *state) templateData(content secretContent) secrettemplate.Data {
 	data := secrettemplate.Data{
 		Token: content.value.Reveal(), TokenID: content.id, Revision: content.revision,
-		IssueTime: content.issued.UTC().Format(time.RFC3339), ExpirationTime: content.expires.UTC().Format(time.RFC3339),
+		IssueTime: content.issued.UTC().Format(time.RFC3339), ExpirationTime: never, URL: s.url,
 	}
-	switch t := t.(type) {
+	if !content.expires.IsZero() {
+		data.ExpirationTime = content.expires.UTC().Format(time.RFC3339)
+	}
+	switch t := s.token.(type) {
 	case *v1alpha1.AccountToken:
-		data.Account = t.Spec.Account
+		if data.Account = t.Spec.Account; data.Account == "" {
+			data.Account = s.account
+		}
 	case *v1alpha1.ProjectToken:
 		data.Provider, data.Organization, data.Repository = t.Spec.Project.Provider, string(t.Spec.Project.Organization), string(t.Spec.Project.Repository)
 	}
 	return data
 }
 
+// defaultData are the keys beside the token's own that Codacy's tools read from their environment.
+func (s *state) defaultData() map[string][]byte {
+	data := map[string][]byte{}
+	if s.url == "" {
+		return data
+	}
+	if s.url != v1alpha1.CodacyCloud {
+		data["CODACY_API_BASE_URL"] = []byte(s.url)
+	}
+	if t, ok := s.token.(*v1alpha1.ProjectToken); ok {
+		data["CODACY_ORGANIZATION_PROVIDER"] = []byte(t.Spec.Project.Provider)
+		data["CODACY_USERNAME"] = []byte(t.Spec.Project.Organization)
+		data["CODACY_PROJECT_NAME"] = []byte(t.Spec.Project.Repository)
+	}
+	return data
+}
+
 // applyTo makes a Secret, new or found, into what the spec asks for. What others added to the metadata is kept.
 func (s *state) applyTo(secret *corev1.Secret, content secretContent) error {
-	rendered, err := s.templates.Render(templateData(s.token, content))
+	rendered, err := s.templates.Render(s.templateData(content))
 	if err != nil {
 		return fmt.Errorf("rendering the Secret: %w", err)
+	}
+	if len(secretTemplate(s.token).Data) == 0 {
+		rendered = s.defaultData()
 	}
 	rendered[s.tokenKey] = []byte(content.value.Reveal())
 	secret.Data = rendered
@@ -120,7 +148,7 @@ func (s *state) applyTo(secret *corev1.Secret, content secretContent) error {
 	if templated := listTemplated(labels, annotations); templated != "" {
 		annotations[v1alpha1.TemplatedAnnotation] = templated
 	}
-	labels[v1alpha1.ManagedLabel] = "true"
+	labels[v1alpha1.ManagedLabel] = v1alpha1.ManagedTokens
 	annotations[v1alpha1.OwnerAnnotation] = s.owner
 	annotations[v1alpha1.TokenIDAnnotation] = content.id
 	annotations[v1alpha1.RevisionAnnotation] = strconv.FormatInt(content.revision, 10)
@@ -161,8 +189,8 @@ func (s *state) current(value token.Value) secretContent {
 // outdated says whether the Secret, which holds the current token, is otherwise not what the spec asks for.
 func (s *state) outdated(value token.Value) bool {
 	current := s.token.SharedStatus().Token
-	if s.specProblem != nil || current == nil || current.SHA256 != value.SHA256() {
-		return false
+	if s.specProblem != nil || current == nil || current.SHA256 != value.SHA256() || s.issuer == nil {
+		return false // Without its issuer a resource does not know all that its Secret should say.
 	}
 	wanted := s.secret.DeepCopy()
 	if err := s.applyTo(wanted, s.current(value)); err != nil {

@@ -6,15 +6,18 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer"
 	"github.com/tokensteward/tokensteward/internal/lifecycle"
+	"github.com/tokensteward/tokensteward/internal/token"
 )
 
 // errFrozen ends an attempt that this process was too slow, or too long asleep, to carry on.
@@ -35,18 +38,25 @@ func (r *TokenReconciler) act(ctx context.Context, s *state, plan lifecycle.Plan
 		return r.rewriteSecret(ctx, s)
 	case lifecycle.Finish:
 		pending := s.token.SharedStatus().Pending
-		r.finish(s, pending.ID, pending.SHA256, timeOf(pending.ExpirationTime))
+		r.finish(s, issuedToken{id: pending.ID, sha256: pending.SHA256, expires: timeOf(pending.ExpirationTime)})
 		return nil
 	case lifecycle.Settle:
 		return r.settle(ctx, s)
 	case lifecycle.Revoke:
 		return r.revoke(ctx, s, plan.Revisions)
+	case lifecycle.StrikeOff:
+		s.expired = append(s.expired, plan.Revisions...)
+		s.strikeOff(plan.Revisions...)
+		return nil
+	case lifecycle.Look:
+		return r.look(ctx, s)
 	case lifecycle.DeleteSecret:
 		return r.deleteSecret(ctx, s)
 	case lifecycle.Release:
 		err := r.patchFinalizers(ctx, s, controllerutil.RemoveFinalizer)
 		s.released = client.IgnoreNotFound(err) == nil
 		r.written.forget(s.token)
+		r.failures.forget(s.token.GetUID())
 		return client.IgnoreNotFound(err)
 	default:
 		return fmt.Errorf("no way to do %q", plan.Action)
@@ -63,10 +73,13 @@ func (r *TokenReconciler) mint(ctx context.Context, s *state, plan lifecycle.Pla
 	if err != nil {
 		return fmt.Errorf("preparing to mint: %w", err)
 	}
+	if attempt.Release != nil {
+		s.toRelease = append(s.toRelease, attempt.Release)
+	}
 
 	status := s.token.SharedStatus()
 	r.takesOutOfSecret(status, s.observedSecret().SHA256)
-	status.Pending = &attempt.Record
+	status.Pending, status.LastRevision = &attempt.Record, plan.Revision
 	if plan.Unscheduled {
 		status.Mints = append(status.Mints, attempt.Record.StartTime)
 		status.Mints = status.Mints[max(0, len(status.Mints)-lifecycle.MaxUnscheduledMints):]
@@ -79,10 +92,27 @@ func (r *TokenReconciler) mint(ctx context.Context, s *state, plan lifecycle.Pla
 		return errFrozen
 	}
 	minted, err := s.issuer.Mint(ctx, attempt)
+	if failed := new(issuer.Error); errors.As(err, &failed) {
+		if failed.NothingMinted {
+			s.dropAttempt()
+			return err
+		}
+		s.release() // Its record tells what there was before; it is settled as any other.
+		ctrl.LoggerFrom(ctx).Info("A mint had no answer; finding out what became of it", "revision", plan.Revision, "reason", failed.Reason, "message", failed.Message)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("minting: %w", err)
 	}
+	r.failures.succeeded(s, lifecycle.Mint)
 	return r.writeAndFinish(ctx, s, minted)
+}
+
+// dropAttempt forgets an attempt of which there is no token, and that it was made.
+func (s *state) dropAttempt() {
+	status := s.token.SharedStatus()
+	status.Mints = slices.DeleteFunc(status.Mints, func(at metav1.Time) bool { return at.Equal(&status.Pending.StartTime) })
+	status.Pending = nil
 }
 
 // writeAndFinish writes the token of the open attempt into the Secret. If the API server refuses that, the attempt is
@@ -99,26 +129,39 @@ func (r *TokenReconciler) writeAndFinish(ctx context.Context, s *state, minted i
 	if err != nil {
 		return err
 	}
-	r.finish(s, minted.ID, minted.Value.SHA256(), minted.ExpirationTime)
+	r.finish(s, issuedToken{id: minted.ID, name: minted.Name, sha256: minted.Value.SHA256(), expires: minted.ExpirationTime})
 	return nil
 }
 
+// issuedToken is what status records of a token, beside what the attempt to mint it does.
+type issuedToken struct {
+	id, name, sha256 string
+	// expires is zero if the token does not, or the service does not tell.
+	expires time.Time
+}
+
 // finish closes the open attempt: the Secret holds its token, which thereby is the current one.
-func (r *TokenReconciler) finish(s *state, id, sha256 string, expires time.Time) {
+func (r *TokenReconciler) finish(s *state, issued issuedToken) {
 	status := s.token.SharedStatus()
 	now := metav1.NewTime(r.Clock.Now())
 	if current := status.Token; current != nil {
 		status.PreviousTokens = append(status.PreviousTokens, v1alpha1.PreviousToken{
-			ID: current.ID, Revision: current.Revision, SHA256: current.SHA256, ExpirationTime: current.ExpirationTime,
+			ID: current.ID, Name: current.Name, Revision: current.Revision, SHA256: current.SHA256, ExpirationTime: current.ExpirationTime,
+			URL: current.URL, AccountID: current.AccountID,
 			ReplacedTime: &now, RevokeTime: graceEnd(now, current.ExpirationTime),
 		})
 	}
-	issued, expiration := status.Pending.StartTime, metav1.NewTime(expires)
-	duration := expires.Sub(issued.Time)
+	pending := status.Pending
+	duration := s.token.SharedSpec().TokenDuration()
 	share := rand.Float64() //nolint:gosec // A spread, not a secret.
-	renewal := metav1.NewTime(lifecycle.RenewalTime(issued.Time, expires, duration, duration/3, share))
+	renewal := metav1.NewTime(lifecycle.RenewalTime(pending.StartTime.Time, issued.expires, duration, duration/3, share))
 	status.Token = &v1alpha1.IssuedToken{
-		ID: id, Revision: status.Pending.Revision, SHA256: sha256, IssueTime: issued, ExpirationTime: &expiration,
+		ID: issued.id, Name: issued.name, Revision: pending.Revision, SHA256: issued.sha256, IssueTime: pending.StartTime,
+		URL: pending.URL, AccountID: pending.AccountID,
+	}
+	if !issued.expires.IsZero() {
+		expiration := metav1.NewTime(issued.expires)
+		status.Token.ExpirationTime = &expiration
 	}
 	status.RenewalTime = &renewal
 	status.SecretRef = &v1alpha1.SecretReference{Name: v1alpha1.SecretName(s.token)}
@@ -127,49 +170,181 @@ func (r *TokenReconciler) finish(s *state, id, sha256 string, expires time.Time)
 }
 
 // settle closes an attempt that another process, or an earlier reconcile, began and whose value is not in the Secret.
-// It stays among the previous tokens, and valid, until the Secret holds a later revision: its own write of the Secret
-// may still be under way, and no value may be seen there that is refused.
+// What it made stays among the previous tokens, and valid, until the Secret holds a later revision: its own write of the
+// Secret may still be under way, and no value may be seen there that is refused.
 func (r *TokenReconciler) settle(ctx context.Context, s *state) error {
 	status := s.token.SharedStatus()
 	pending := status.Pending
-	settlement, err := s.issuer.Settle(ctx, issuer.Inquiry{Kind: s.token.Kind(), Subject: s.token.Subject(), Record: *pending})
+	known, failed := r.knower(ctx, pending.URL)
+	settlement, err := s.issuer.Settle(ctx, issuer.Inquiry{
+		Kind: s.token.Kind(), Subject: s.token.Subject(), UID: s.token.GetUID(), Record: *pending, Now: r.Clock.Now(),
+		Known: known, Disowned: s.disowned, Held: s.held(pending.Revision),
+	})
+	if err == nil {
+		err = failed()
+	}
 	if err != nil {
 		return fmt.Errorf("finding out what became of an attempt to mint: %w", err)
 	}
-	if found := settlement.Token; found != nil && s.token.GetDeletionTimestamp().IsZero() && !s.namespaceTerminating &&
-		s.observedSecret().Conflict == nil && s.secretRefused == nil {
-		return r.writeAndFinish(ctx, s, *found)
+	r.failures.succeeded(s, lifecycle.Settle)
+	closed := v1alpha1.PreviousToken{
+		ID: pending.ID, Name: pending.Name, Revision: pending.Revision, SHA256: pending.SHA256, ExpirationTime: pending.ExpirationTime,
+		URL: pending.URL, AccountID: pending.AccountID,
 	}
-	status.PreviousTokens = append(status.PreviousTokens, v1alpha1.PreviousToken{
-		ID: pending.ID, Revision: pending.Revision, SHA256: pending.SHA256, ExpirationTime: pending.ExpirationTime,
-	})
+	if pending.URL != "" {
+		now := metav1.NewTime(r.Clock.Now())
+		closed.ClosedTime = &now
+	}
+	switch found := settlement.Token; {
+	case !settlement.NotBefore.IsZero():
+		return &issuer.Error{
+			Reason: v1alpha1.ReasonSettling, RetryAfter: settlement.NotBefore.Sub(r.Clock.Now()),
+			Message: "An attempt to mint had no answer. Whether it made a token is known once it can't come in late any more.",
+		}
+	case settlement.Ambiguous != nil:
+		pending.AmbiguousIDs = nil
+		for _, id := range settlement.Ambiguous {
+			pending.AmbiguousIDs = append(pending.AmbiguousIDs, v1alpha1.ServiceID(id))
+		}
+		return issuer.Ambiguous(s.place(), settlement.Ambiguous)
+	case found != nil && s.mayWrite():
+		return r.writeAndFinish(ctx, s, *found)
+	case found != nil:
+		closed.ID, closed.SHA256 = found.ID, found.Value.SHA256()
+	case settlement.Lost != "":
+		closed.ID = settlement.Lost
+	case closed.ID == "" && !settlement.Recognizable:
+		s.dropAttempt()
+		return nil
+	case closed.ID == "":
+		s.dropAttempt()
+		status.PreviousTokens = append(status.PreviousTokens, closed)
+		return nil
+	}
+	status.PreviousTokens = append(status.PreviousTokens, closed)
 	status.Pending = nil
 	return nil
 }
 
-// revoke ends the tokens of these revisions at the service and strikes them off the status.
+// mayWrite says whether the token of an attempt that was found again may be written into the Secret.
+func (s *state) mayWrite() bool {
+	return s.token.GetDeletionTimestamp().IsZero() && !s.namespaceTerminating && !s.token.SharedSpec().Suspend && s.specProblem == nil &&
+		s.observedSecret().Conflict == nil && s.secretRefused == nil
+}
+
+// held is what the Secret holds, if it was written for a revision.
+func (s *state) held(revision int64) token.Value {
+	if s.secret == nil || s.observedSecret().State != lifecycle.SecretOurs ||
+		s.secret.Annotations[v1alpha1.RevisionAnnotation] != strconv.FormatInt(revision, 10) {
+		return token.Value{}
+	}
+	return token.NewValue(string(s.secret.Data[s.tokenKey]))
+}
+
+// place is where the resource's tokens are at the service, for people.
+func (s *state) place() string {
+	if s.token.Kind() == v1alpha1.KindProjectToken {
+		return "the repository " + s.token.Subject()
+	}
+	return "the account"
+}
+
+// revoke ends the tokens of these revisions at the service and strikes them off the status. One that can't be revoked does
+// not hold up the others.
 func (r *TokenReconciler) revoke(ctx context.Context, s *state, revisions []int64) error {
-	status := s.token.SharedStatus()
+	var first error
 	for _, revision := range revisions {
-		at := slices.IndexFunc(status.PreviousTokens, func(p v1alpha1.PreviousToken) bool { return p.Revision == revision })
-		if at >= 0 {
-			previous := status.PreviousTokens[at]
-			if err := s.issuer.Revoke(ctx, issuer.Reference{ID: previous.ID, SHA256: previous.SHA256}); err != nil {
-				return fmt.Errorf("revoking revision %d: %w", revision, err)
-			}
-			status.PreviousTokens = slices.Delete(status.PreviousTokens, at, at+1)
-			if previous.ReplacedTime != nil {
-				s.revoked = append(s.revoked, revision)
+		reference, seen, ok := s.referenceTo(revision)
+		if !ok {
+			continue
+		}
+		known, failed := r.knower(ctx, reference.URL)
+		reference.Known = known
+		err := s.issuer.Revoke(ctx, reference)
+		if err == nil {
+			err = failed()
+		}
+		if err != nil {
+			if first == nil {
+				first = fmt.Errorf("revoking revision %d: %w", revision, err)
 			}
 			continue
 		}
-		if current := status.Token; current != nil && current.Revision == revision {
-			if err := s.issuer.Revoke(ctx, issuer.Reference{ID: current.ID, SHA256: current.SHA256}); err != nil {
-				return fmt.Errorf("revoking revision %d: %w", revision, err)
-			}
-			status.Token, status.RenewalTime = nil, nil
+		s.strikeOff(revision)
+		if seen {
 			s.revoked = append(s.revoked, revision)
 		}
+	}
+	if first == nil {
+		r.failures.succeeded(s, lifecycle.Revoke)
+	}
+	return first
+}
+
+// referenceTo is what the status records of a token or a closed attempt, and whether anybody can have seen the token.
+func (s *state) referenceTo(revision int64) (reference issuer.Reference, seen, ok bool) {
+	status := s.token.SharedStatus()
+	reference = issuer.Reference{Kind: s.token.Kind(), Subject: s.token.Subject(), UID: s.token.GetUID()}
+	if current := status.Token; current != nil && current.Revision == revision {
+		reference.ID, reference.SHA256, reference.Name = current.ID, current.SHA256, current.Name
+		reference.URL, reference.AccountID, reference.ExpirationTime = current.URL, current.AccountID, timeOf(current.ExpirationTime)
+		return reference, true, true
+	}
+	at := slices.IndexFunc(status.PreviousTokens, func(p v1alpha1.PreviousToken) bool { return p.Revision == revision })
+	if at < 0 {
+		return reference, false, false
+	}
+	previous := &status.PreviousTokens[at]
+	reference.ID, reference.SHA256, reference.Name = previous.ID, previous.SHA256, previous.Name
+	reference.URL, reference.AccountID, reference.ExpirationTime = previous.URL, previous.AccountID, timeOf(previous.ExpirationTime)
+	return reference, previous.ReplacedTime != nil, true
+}
+
+// strikeOff forgets the tokens of these revisions.
+func (s *state) strikeOff(revisions ...int64) {
+	status := s.token.SharedStatus()
+	status.PreviousTokens = slices.DeleteFunc(status.PreviousTokens, func(p v1alpha1.PreviousToken) bool { return slices.Contains(revisions, p.Revision) })
+	if current := status.Token; current != nil && slices.Contains(revisions, current.Revision) {
+		status.Token, status.RenewalTime = nil, nil
+	}
+}
+
+// look finds out whether the service still has the tokens that resources have, and whether it has some of ours that none
+// has.
+func (r *TokenReconciler) look(ctx context.Context, s *state) error {
+	const busy = 2 * time.Second
+	own := &claims{hashes: map[string]string{}, names: map[string]bool{}}
+	own.add(s.token, s.url)
+	named, done, err := s.codacy.Look(ctx, s.token.Kind(), s.token.Subject(), func(id string) (string, bool) {
+		sha256, ok := own.hashes[id]
+		return sha256, ok
+	})
+	if err != nil {
+		return fmt.Errorf("looking tokens up: %w", err)
+	}
+	if !done {
+		r.failures.postpone(s, lifecycle.Look, busy)
+		s.failures = r.failures.of(s)
+		return nil
+	}
+	r.failures.succeeded(s, lifecycle.Look)
+	s.failures = r.failures.of(s)
+	orphaned, err := r.findOrphans(ctx, s, named)
+	if err != nil {
+		return err
+	}
+	if s.orphanPolicy != v1alpha1.OrphanPolicyRevoke {
+		return nil
+	}
+	for _, orphan := range orphaned {
+		err := s.issuer.Revoke(ctx, issuer.Reference{
+			Kind: s.token.Kind(), Subject: s.token.Subject(), UID: s.token.GetUID(), ID: orphan.ID, URL: s.url, AccountID: s.codacy.Account().ID,
+		})
+		if err != nil {
+			return fmt.Errorf("revoking the orphaned token %s: %w", orphan.ID, err)
+		}
+		ctrl.LoggerFrom(ctx).Info("Revoked an orphaned token", "id", orphan.ID, "name", orphan.Name)
+		r.orphans.gone(issuerKey(s.token), s.token.Subject(), orphan.ID)
 	}
 	return nil
 }

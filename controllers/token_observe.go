@@ -15,6 +15,7 @@ import (
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer"
+	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 	"github.com/tokensteward/tokensteward/internal/lifecycle"
 	"github.com/tokensteward/tokensteward/internal/secrettemplate"
 	"github.com/tokensteward/tokensteward/internal/token"
@@ -27,8 +28,19 @@ type state struct {
 	// stored is the resource as the API server has it, to tell what changed.
 	stored v1alpha1.Token
 
-	issuer               issuer.Issuer
+	// issuer is whom to ask for tokens; nil as long as there is no connection to it, which serviceProblem explains then.
+	// codacy is the same if it is a connection to Codacy. url, account and checkInterval are what the issuer says; url is
+	// empty for a built-in one.
+	issuer        issuer.Issuer
+	codacy        *codacy.Connection
+	url           string
+	account       string
+	checkInterval time.Duration
+	orphanPolicy  v1alpha1.OrphanPolicy
+
 	issuerProblem        *lifecycle.Problem
+	serviceProblem       *lifecycle.Problem
+	failures             map[lifecycle.Action]lifecycle.Failure
 	refusal              *lifecycle.Problem
 	specProblem          *lifecycle.Problem
 	storm                *lifecycle.Problem
@@ -48,9 +60,12 @@ type state struct {
 	owner     string
 	templates *secrettemplate.Set
 
-	// minted and revoked are what act did, for the Events.
+	// minted, revoked and expired are what act did, for the Events.
 	minted  *v1alpha1.IssuedToken
 	revoked []int64
+	expired []int64
+	// toRelease is to be called once the status is written.
+	toRelease []func()
 	// released: the finalizer is gone, and the resource with it.
 	released bool
 }
@@ -65,12 +80,8 @@ func (r *TokenReconciler) observe(ctx context.Context, key types.NamespacedName)
 		return nil, nil // What the cache lacks is on its way, and comes with an event of its own.
 	}
 	stored.SetManagedFields(nil)
-	s := &state{stored: stored, token: stored.DeepCopyObject().(v1alpha1.Token), issuer: r.BuiltIn}
+	s := &state{stored: stored, token: stored.DeepCopyObject().(v1alpha1.Token)}
 	s.owner = fmt.Sprintf("%s/%s/%s/%s/%s", r.InstallationID, stored.Kind(), stored.GetNamespace(), stored.GetName(), stored.GetUID())
-	s.tokenKey = r.kind.defaultKey
-	if target := stored.SharedSpec().Secret; target != nil && target.TokenKey != "" {
-		s.tokenKey = target.TokenKey
-	}
 	r.observeStatus(s)
 
 	namespace := &metav1.PartialObjectMetadata{}
@@ -86,8 +97,24 @@ func (r *TokenReconciler) observe(ctx context.Context, key types.NamespacedName)
 	if err := r.observeIssuer(ctx, s, namespace); err != nil {
 		return nil, err
 	}
+	s.tokenKey = r.kind.builtInKey
+	if s.url != "" {
+		s.tokenKey = r.kind.codacyKey
+	}
+	if target := stored.SharedSpec().Secret; target != nil && target.TokenKey != "" {
+		s.tokenKey = target.TokenKey
+	}
 	r.observeSpec(s)
+	s.failures = r.failures.of(s)
 	return s, r.observeSecret(ctx, s)
+}
+
+// release lets others mint where this reconcile has minted.
+func (s *state) release() {
+	for _, release := range s.toRelease {
+		release()
+	}
+	s.toRelease = nil
 }
 
 // observeStatus takes from the status what outlasts a reconcile.
@@ -112,42 +139,19 @@ func (r *TokenReconciler) observeStatus(s *state) {
 func (r *TokenReconciler) observeSpec(s *state) {
 	spec := s.token.SharedSpec()
 	if spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
-		s.specProblem = &lifecycle.Problem{
-			Reason: v1alpha1.ReasonRetainUnsupported, Stalled: true,
-			Message: "A built-in token is gone with its resource: set spec.deletionPolicy to Revoke.",
+		message := "A built-in token is gone with its resource: set spec.deletionPolicy to Revoke."
+		if s.url != "" {
+			message = "Tokens of Codacy can't be retained yet: set spec.deletionPolicy to Revoke."
 		}
+		s.specProblem = &lifecycle.Problem{Reason: v1alpha1.ReasonRetainUnsupported, Stalled: true, Message: message}
 	}
 	var err error
-	if s.templates, err = parseSecretTemplate(s.token, s.tokenKey); err != nil {
+	if s.templates, err = s.parseSecretTemplate(); err != nil {
 		s.specProblem = &lifecycle.Problem{
 			Reason: v1alpha1.ReasonInvalidTemplate, Stalled: true,
 			Message: truncate(err.Error()) + ". Correct it; the Secret is left as it is until then.",
 		}
 	}
-}
-
-func (r *TokenReconciler) observeIssuer(ctx context.Context, s *state, namespace *metav1.PartialObjectMetadata) error {
-	name := s.token.SharedSpec().IssuerRef.Name
-	var found v1alpha1.ClusterTokenIssuer
-	switch err := r.Client.Get(ctx, types.NamespacedName{Name: name}, &found); {
-	case apierrors.IsNotFound(err):
-		s.issuerProblem = &lifecycle.Problem{
-			Reason:  v1alpha1.ReasonIssuerNotFound,
-			Message: fmt.Sprintf("There is no ClusterTokenIssuer %q: create it, or name another one in spec.issuerRef of a new resource.", name),
-		}
-		s.refusal = s.issuerProblem
-		return nil
-	case err != nil:
-		return fmt.Errorf("reading the issuer: %w", err)
-	}
-	if !isReady(found.Status.Conditions) || !found.DeletionTimestamp.IsZero() {
-		s.issuerProblem = &lifecycle.Problem{
-			Reason:  v1alpha1.ReasonIssuerNotReady,
-			Message: fmt.Sprintf("ClusterTokenIssuer %q is not ready; kubectl describe clustertokenissuer %s says why.", name, name),
-		}
-	}
-	s.refusal = r.kind.refusal(&found, namespace, s.token)
-	return nil
 }
 
 // observeSecret takes the Secret from the cache. That holds only labelled Secrets and may be behind, so what it does not
@@ -190,6 +194,9 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 		Finalizer:            controllerutil.ContainsFinalizer(s.token, v1alpha1.Finalizer),
 		NamespaceTerminating: s.namespaceTerminating,
 		IssuerProblem:        s.issuerProblem,
+		ServiceProblem:       s.serviceProblem,
+		Failures:             s.failures,
+		LastRevision:         status.LastRevision,
 		Refusal:              s.refusal,
 		SpecProblem:          s.specProblem,
 		Storm:                s.storm,
@@ -199,6 +206,9 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 	}
 	if current := status.Token; current != nil {
 		o.Current = &lifecycle.Token{Revision: current.Revision, SHA256: current.SHA256, Expires: timeOf(current.ExpirationTime)}
+		if s.codacy != nil {
+			o.Missing, o.LookAt = s.codacy.Sight(s.token.Kind(), s.token.Subject(), current.ID, current.IssueTime.Time)
+		}
 	}
 	if pending := status.Pending; pending != nil {
 		o.Pending = &lifecycle.Token{Revision: pending.Revision, SHA256: pending.SHA256, Expires: timeOf(pending.ExpirationTime)}
@@ -210,6 +220,7 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 		o.Previous = append(o.Previous, lifecycle.Token{
 			Revision: previous.Revision, SHA256: previous.SHA256, Expires: timeOf(previous.ExpirationTime),
 			Replaced: timeOf(previous.ReplacedTime), RevokeAt: timeOf(previous.RevokeTime),
+			Absent: previous.ID == "", Closed: timeOf(previous.ClosedTime),
 		})
 	}
 	return o

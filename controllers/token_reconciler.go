@@ -4,12 +4,12 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -22,12 +22,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/grant"
 	"github.com/tokensteward/tokensteward/internal/issuer"
+	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 	"github.com/tokensteward/tokensteward/internal/lifecycle"
 )
 
-// issuerIndex finds the tokens that refer to a ClusterTokenIssuer.
-const issuerIndex = "spec.issuerRef.name"
+// issuerIndex finds the tokens that refer to an issuer, by its kind and name.
+const issuerIndex = "spec.issuerRef"
 
 // secretIndex finds the tokens that name a Secret.
 const secretIndex = "secret"
@@ -52,6 +54,8 @@ type TokenReconciler struct {
 	InstallationID string
 	// BuiltIn is the issuer of every ClusterTokenIssuer with spec.builtIn.
 	BuiltIn issuer.Issuer
+	// Services are the connections of the issuers with spec.codacy.
+	Services *codacy.Services
 	// RenewDeadline is the leader election's: an attempt recorded longer ago may have been taken over by a new leader,
 	// and is not carried on.
 	RenewDeadline time.Duration
@@ -59,21 +63,28 @@ type TokenReconciler struct {
 	kind      kind
 	obstacles *obstacles
 	written   *written
+	failures  *failures
+	orphans   *orphans
 }
 
 // kind is what the engine needs to know of a kind of token.
 type kind struct {
-	newToken   func() v1alpha1.Token
-	newList    func() client.ObjectList
-	defaultKey string
-	refusal    func(*v1alpha1.ClusterTokenIssuer, *metav1.PartialObjectMetadata, v1alpha1.Token) *lifecycle.Problem
+	newToken func() v1alpha1.Token
+	newList  func() client.ObjectList
+	// builtInKey and codacyKey are the keys of the token in its Secret, unless spec says otherwise.
+	builtInKey, codacyKey string
+	// builtInRefusal and codacyRefusal say why an issuer does not give a namespace a token; nil if it does.
+	builtInRefusal func(*v1alpha1.ClusterTokenIssuer, grant.Namespace, v1alpha1.Token) *lifecycle.Problem
+	codacyRefusal  func(v1alpha1.Issuer, grant.Namespace, v1alpha1.Token) *lifecycle.Problem
 }
 
 func (r *TokenReconciler) setup(mgr ctrl.Manager, k kind) error {
 	r.kind = k
 	prototype := k.newToken()
 	for field, value := range map[string]func(v1alpha1.Token) string{
-		issuerIndex: func(t v1alpha1.Token) string { return t.SharedSpec().IssuerRef.Name },
+		issuerIndex: func(t v1alpha1.Token) string {
+			return issuerIndexValue(t.SharedSpec().IssuerRef.Kind, t.SharedSpec().IssuerRef.Name)
+		},
 		secretIndex: v1alpha1.SecretName,
 	} {
 		err := mgr.GetFieldIndexer().IndexField(context.Background(), prototype, field, func(o client.Object) []string {
@@ -83,20 +94,22 @@ func (r *TokenReconciler) setup(mgr ctrl.Manager, k kind) error {
 			return fmt.Errorf("indexing %ss by %s: %w", prototype.Kind(), field, err)
 		}
 	}
-	r.obstacles, r.written = newObstacles(r.Live), newWritten(r.Clock)
+	r.obstacles, r.written, r.failures, r.orphans = newObstacles(r.Live), newWritten(r.Clock), newFailures(r.Clock), newOrphans(r.Clock)
 	return ctrl.NewControllerManagedBy(mgr).
 		For(prototype).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfSecret), builder.WithPredicates(changed)).
 		WatchesRawSource(source.Channel(r.obstacles.gone, handler.EnqueueRequestsFromMapFunc(r.tokensOfSecret))).
 		Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer)).
+		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer)).
+		WatchesRawSource(source.Channel(changedConnections(r.Services), handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer))).
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfNamespace),
 			builder.WithPredicates(predicate.Or(predicate.LabelChangedPredicate{}, namespaceTerminates))).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 10}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 10, NewQueue: queueOn(r.Clock)}).
 		Complete(r)
 }
 
 func (r *TokenReconciler) tokensOfIssuer(ctx context.Context, o client.Object) []reconcile.Request {
-	return r.requests(ctx, client.MatchingFields{issuerIndex: o.GetName()})
+	return r.requests(ctx, usersOf(o.(v1alpha1.Issuer))...)
 }
 
 func (r *TokenReconciler) tokensOfSecret(ctx context.Context, o client.Object) []reconcile.Request {
@@ -127,13 +140,19 @@ func (r *TokenReconciler) Reconcile(ctx context.Context, request reconcile.Reque
 	if err != nil || s == nil {
 		return reconcile.Result{}, err
 	}
+	defer s.release()
 	var plan lifecycle.Plan
 	for range maxSteps {
 		plan = lifecycle.Decide(s.observation(r.Clock.Now()))
 		if plan.Action == lifecycle.Wait {
 			break
 		}
-		if err = r.act(ctx, s, plan); err != nil || s.released {
+		err = r.act(ctx, s, plan)
+		if failed := new(issuer.Error); errors.As(err, &failed) {
+			r.failures.note(s, plan.Action, failed)
+			s.failures, err = r.failures.of(s), nil
+		}
+		if err != nil || s.released {
 			break
 		}
 	}
@@ -157,10 +176,5 @@ func (r *TokenReconciler) Reconcile(ctx context.Context, request reconcile.Reque
 	if o := s.observedSecret(); plan.Action == lifecycle.Wait && o.Conflict != nil && o.Confirmed {
 		r.obstacles.await(ctx, s.secret)
 	}
-	switch {
-	case !plan.Next.IsZero():
-		return reconcile.Result{RequeueAfter: max(plan.Next.Sub(r.Clock.Now()), time.Second)}, nil
-	default:
-		return reconcile.Result{}, nil
-	}
+	return requeueAfter(plan.Next, r.Clock.Now()), nil
 }

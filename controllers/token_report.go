@@ -22,12 +22,13 @@ import (
 const (
 	eventIssued  = "Issued"
 	eventRevoked = "Revoked"
+	eventExpired = "Expired"
 )
 
 // report writes what is so into the status, once per reconcile and only if it changed, and tells the Events.
 func (r *TokenReconciler) report(ctx context.Context, s *state, plan lifecycle.Plan, failure error) error {
-	// A resource on its way out keeps its last status: its Events and the log tell the rest.
-	if apierrors.IsConflict(failure) || (!s.token.GetDeletionTimestamp().IsZero() && failure == nil) {
+	// A resource on its way out keeps its last status, unless it is held up: its Events and the log tell the rest.
+	if apierrors.IsConflict(failure) || (!s.token.GetDeletionTimestamp().IsZero() && failure == nil && plan.Problem == nil) {
 		return nil
 	}
 	now := r.Clock.Now()
@@ -36,7 +37,7 @@ func (r *TokenReconciler) report(ctx context.Context, s *state, plan lifecycle.P
 		status.Mints = append(status.Mints, metav1.NewTime(now)) // The one that was not made marks the storm.
 	}
 	status.ObservedGeneration = s.token.GetGeneration()
-	s.token.ReportSubject("")
+	s.token.ReportSubject(s.account)
 	before := problemOf(s.stored)
 	r.setConditions(s, plan, failure, now)
 	if err := r.patchStatus(ctx, s); err != nil {
@@ -58,10 +59,15 @@ func problemOf(t v1alpha1.Token) *metav1.Condition {
 		return stalled
 	}
 	ready := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady)
-	if ready == nil || ready.Status == metav1.ConditionTrue || ready.Reason == v1alpha1.ReasonProgressing {
+	if ready == nil || ready.Status == metav1.ConditionTrue {
 		return nil
 	}
-	return ready
+	switch ready.Reason {
+	case v1alpha1.ReasonProgressing, v1alpha1.ReasonWaitingForTurn:
+		return nil // They pass by themselves.
+	default:
+		return ready
+	}
 }
 
 // announce tells the log and the Events what was done.
@@ -70,12 +76,20 @@ func (r *TokenReconciler) announce(ctx context.Context, s *state) {
 	if minted := s.minted; minted != nil {
 		name := v1alpha1.SecretName(s.token)
 		log.Info("Issued a token", "revision", minted.Revision, "secret", name, "expires", timeOf(minted.ExpirationTime))
-		r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventIssued, "Issue",
-			"Revision %d is in the Secret %q and expires at %s", minted.Revision, name, timeOf(minted.ExpirationTime).UTC().Format(time.RFC3339))
+		expires := "does not expire"
+		if minted.ExpirationTime != nil {
+			expires = "expires at " + minted.ExpirationTime.UTC().Format(time.RFC3339)
+		}
+		r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventIssued, "Issue", "Revision %d is in the Secret %q and %s", minted.Revision, name, expires)
 	}
 	if len(s.revoked) > 0 {
 		log.Info("Revoked tokens", "revisions", s.revoked)
 		r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventRevoked, "Revoke", "Revoked %s", revisions(s.revoked))
+	}
+	if len(s.expired) > 0 {
+		log.Info("Struck off tokens that have expired", "revisions", s.expired)
+		r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventExpired, "Revoke",
+			"%s expired more than an hour ago, and the service can't be asked to revoke them", revisions(s.expired))
 	}
 }
 
@@ -90,7 +104,8 @@ func revisions(numbers []int64) string {
 // leaves that in order shows in Stalled, or in Ready's message.
 func (r *TokenReconciler) setConditions(s *state, plan lifecycle.Plan, failure error, now time.Time) {
 	o := s.observation(now)
-	usable := o.HoldsCurrent() && o.Refusal == nil
+	// A built-in token that is not granted is refused at once. Elsewhere a token works until it ends.
+	usable := o.HoldsCurrent() && (o.Refusal == nil || s.url != "")
 	problem := plan.Problem
 	if failure != nil {
 		problem = &lifecycle.Problem{Reason: v1alpha1.ReasonProgressing, Message: truncate(fmt.Sprintf("Trying again: %s.", failure))}

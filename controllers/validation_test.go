@@ -24,6 +24,10 @@ func projectSpec(more string) string { return validProject + more }
 
 func builtIn(more string) string { return "builtIn: {}\n" + more }
 
+func codacy(more string) string {
+	return "codacy:\n  credentialsSecretRef: {name: a}\n  " + more
+}
+
 func account(access string) string {
 	return "builtIn: {accounts: [{name: alice, access: [" + access + "]}]}"
 }
@@ -91,7 +95,7 @@ func TestTheAPIServerAcceptsAndRejects(t *testing.T) {
 		"a project token with an unknown kind": {"ProjectToken", projectSpec("issuerRef: {kind: X}"), "spec.issuerRef.kind: Unsupported value"},
 		// ClusterTokenIssuer
 		"an issuer that grants nothing":          {"ClusterTokenIssuer", builtIn(""), ""},
-		"an issuer that is nothing":              {"ClusterTokenIssuer", "grants: []", "spec.builtIn: Required value"},
+		"an issuer that is nothing":              {"ClusterTokenIssuer", "grants: []", "set exactly one of codacy and builtIn"},
 		"an account that is not a DNS label":     {"ClusterTokenIssuer", "builtIn: {accounts: [{name: Alice}]}", "spec.builtIn.accounts[0].name"},
 		"an account twice":                       {"ClusterTokenIssuer", "builtIn: {accounts: [{name: alice}, {name: alice}]}", "Duplicate value"},
 		"an account without a name":              {"ClusterTokenIssuer", "builtIn: {accounts: [{access: []}]}", "name: Required value"},
@@ -111,6 +115,29 @@ func TestTheAPIServerAcceptsAndRejects(t *testing.T) {
 		"a grant of an empty account pattern":    {"ClusterTokenIssuer", builtIn("grants: [{accounts: ['']}]"), "spec.grants[0].accounts[0]"},
 		"65 grants":                              {"ClusterTokenIssuer", builtIn("grants: [" + list("{accounts: [a%d]}", 65) + "]"), "Too many"},
 		"a selector with an impossible operator": {"ClusterTokenIssuer", builtIn("grants: [{namespaceSelector: {matchExpressions: [{key: a, operator: Near}]}}]"), "Unsupported value"},
+		"an issuer that is two":                  {"ClusterTokenIssuer", builtIn("codacy: {credentialsSecretRef: {name: a}}"), "set exactly one of codacy and builtIn"},
+		"an issuer of Codacy":                    {"ClusterTokenIssuer", codacy(""), ""},
+		"Codacy with grants":                     {"ClusterTokenIssuer", codacy("") + "\ngrants: [{namespaces: [a], projects: ['gh/acme/*']}]", ""},
+		// TokenIssuer
+		"a TokenIssuer":                     {"TokenIssuer", codacy(""), ""},
+		"a TokenIssuer that is built in":    {"TokenIssuer", "builtIn: {}", "codacy is required: a TokenIssuer is a connection to Codacy"},
+		"Codacy without a credential":       {"TokenIssuer", "codacy: {url: https://codacy.example}", "spec.codacy.credentialsSecretRef: Required value"},
+		"a credential without a name":       {"TokenIssuer", "codacy: {credentialsSecretRef: {key: a}}", "spec.codacy.credentialsSecretRef.name: Required value"},
+		"a credential in another namespace": {"TokenIssuer", "codacy: {credentialsSecretRef: {name: a/b}}", "spec.codacy.credentialsSecretRef.name"},
+		"Codacy with a port and a path":     {"TokenIssuer", codacy("url: https://tools.example:8443/codacy"), ""},
+		"Codacy without TLS":                {"TokenIssuer", codacy("url: http://codacy.example"), "spec.codacy.url"},
+		"Codacy with a password":            {"TokenIssuer", codacy("url: https://a:b@codacy.example"), "spec.codacy.url"},
+		"Codacy with a query":               {"TokenIssuer", codacy("url: https://codacy.example?x=y"), "spec.codacy.url"},
+		"Codacy with a slash at the end":    {"TokenIssuer", codacy("url: https://codacy.example/"), "spec.codacy.url"},
+		"Codacy with a line break":          {"TokenIssuer", codacy(`url: "https://codacy.example\nx"`), "spec.codacy.url"},
+		"a CA that is not base64":           {"TokenIssuer", codacy("caBundle: '***'"), "spec.codacy.caBundle"},
+		"a check every ten minutes":         {"TokenIssuer", codacy("") + "\ncheckInterval: 10m", ""},
+		"no check":                          {"TokenIssuer", codacy("") + "\ncheckInterval: 0s", ""},
+		"a check every second":              {"TokenIssuer", codacy("") + "\ncheckInterval: 1s", "must be 0s, or between 1m and 8760h"},
+		"a check every day":                 {"TokenIssuer", codacy("") + "\ncheckInterval: 1d", "write a duration in hours, minutes or seconds"},
+		"orphans that are revoked":          {"TokenIssuer", codacy("") + "\norphanPolicy: Revoke", ""},
+		"orphans that are adopted":          {"TokenIssuer", codacy("") + "\norphanPolicy: Adopt", "spec.orphanPolicy: Unsupported value"},
+		"a token of a TokenIssuer":          {"AccountToken", "issuerRef: {kind: TokenIssuer, name: codacy}", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := k8s.Create(f.ctx, f.object(test.kind, "object", test.spec), client.DryRunAll)
@@ -139,6 +166,12 @@ func TestTheAPIServerGuardsWhatIsImmutable(t *testing.T) {
 		"a project token's other Secret":       {"ProjectToken", projectSpec(""), projectSpec("secret: {name: b}"), "secret.name is immutable: create another ProjectToken"},
 		"a project token that is suspended":    {"ProjectToken", projectSpec(""), projectSpec("suspend: true"), ""},
 		"an issuer's other accounts":           {"ClusterTokenIssuer", account("gh/a"), account("gh/b"), ""},
+		"an issuer that becomes one of Codacy": {"ClusterTokenIssuer", builtIn(""), codacy(""), "which service an issuer connects to is immutable"},
+		"another Codacy":                       {"TokenIssuer", codacy(""), codacy("url: https://codacy.example"), "codacy.url is immutable: create another TokenIssuer"},
+		"a Codacy that is left out":            {"TokenIssuer", codacy("url: https://codacy.example"), codacy(""), "codacy.url is immutable"},
+		"another cluster's Codacy":             {"ClusterTokenIssuer", codacy(""), codacy("url: https://codacy.example"), "which service an issuer connects to is immutable"},
+		"Codacy Cloud, now written down":       {"TokenIssuer", codacy(""), codacy("url: https://app.codacy.com"), ""},
+		"another credential":                   {"TokenIssuer", codacy(""), "codacy: {credentialsSecretRef: {name: other}}", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fixture{WithT: gomega.NewWithT(t), t: t, ctx: t.Context(), namespace: f.namespace}

@@ -23,6 +23,10 @@ const (
 	TemplatedAnnotation = "tokensteward.io/templated"
 	// ManagedLabel, on a Secret, puts it into the operator's cache; no other Secret is ever cached.
 	ManagedLabel = "tokensteward.io/managed"
+	// ManagedTokens and ManagedCredentials are its values: on a Secret with a token, and on one with an issuer's credential,
+	// of which only the metadata is touched.
+	ManagedTokens      = "true"
+	ManagedCredentials = "credentials"
 )
 
 // Annotations that a user may set on a token resource. The operator compares them and never changes them.

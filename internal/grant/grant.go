@@ -22,12 +22,14 @@ func AccountKnown(issuer *v1alpha1.ClusterTokenIssuer, account string) bool {
 	return findAccount(issuer, account) != nil
 }
 
-// Account says whether an issuer grants a namespace tokens of an account.
-func Account(issuer *v1alpha1.ClusterTokenIssuer, namespace Namespace, account string) bool {
+// Account says whether an issuer grants a namespace tokens of an account, under any of the account's names.
+func Account(issuer *v1alpha1.ClusterTokenIssuer, namespace Namespace, names ...string) bool {
 	return granted(issuer, namespace, func(g *v1alpha1.Grant) bool {
 		for _, pattern := range g.Accounts {
-			if matches(string(pattern), account) {
-				return true
+			for _, name := range names {
+				if name != "" && matches(string(pattern), name) {
+					return true
+				}
 			}
 		}
 		return false

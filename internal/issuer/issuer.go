@@ -93,14 +93,9 @@ type Inquiry struct {
 	// user said that it is somebody else's.
 	Known    func(id string) (sha256 string, known bool)
 	Disowned func(id string) bool
-	// Held is what the resource's Secret holds, if that was written for the revision of the attempt.
-	Held Held
-}
-
-// Held is a token as it is in a Secret. Whoever may edit the Secret may have put it there.
-type Held struct {
-	ID    string
-	Value token.Value
+	// Held is what the resource's Secret holds, if that was written for the revision of the attempt. Whoever may edit the
+	// Secret may have put it there.
+	Held token.Value
 }
 
 // Settlement is what Settle found: one of these, or nothing at all.

@@ -58,8 +58,8 @@ func Collect(ctx context.Context, config *rest.Config) (*Values, error) {
 		for event := range secrets.ResultChan() {
 			if secret, ok := event.Object.(*corev1.Secret); ok && event.Type != watch.Deleted {
 				for key, value := range secret.Data {
-					if len(value) < shortestToken {
-						continue // What a template or a test put there.
+					if len(value) < shortestToken || strings.HasPrefix(string(value), "https://") {
+						continue // What a template or a test put there, or the service's URL.
 					}
 					values.Add(fmt.Sprintf("%s/%s %s", secret.Namespace, secret.Name, key), string(value))
 				}
@@ -74,7 +74,7 @@ func Cluster(ctx context.Context, reader client.Reader) (map[string]string, erro
 	places := map[string]string{}
 	for name, list := range map[string]client.ObjectList{
 		"AccountTokens": &v1alpha1.AccountTokenList{}, "ProjectTokens": &v1alpha1.ProjectTokenList{},
-		"ClusterTokenIssuers": &v1alpha1.ClusterTokenIssuerList{}, "ConfigMaps": &corev1.ConfigMapList{},
+		"ClusterTokenIssuers": &v1alpha1.ClusterTokenIssuerList{}, "TokenIssuers": &v1alpha1.TokenIssuerList{}, "ConfigMaps": &corev1.ConfigMapList{},
 		"Events": &eventsv1.EventList{},
 	} {
 		if err := reader.List(ctx, list); err != nil {

@@ -21,8 +21,13 @@ type Observation struct {
 	// Suspended: the user asked to leave everything as it is.
 	Suspended bool
 
-	// IssuerProblem says why the issuer can't be asked for anything now; nil if it can.
+	// IssuerProblem says why the issuer gives nobody a token now; nil if it does. It stops minting only.
 	IssuerProblem *Problem
+	// ServiceProblem says why the issuer's service can't be asked for anything now; nil if it can, or if there is none to be
+	// asked. It stops whatever needs the service.
+	ServiceProblem *Problem
+	// Failures are the actions that the service refused or did not answer lately, each to be tried again at its time.
+	Failures map[Action]Failure
 	// Refusal says why the issuer does not give this resource a token; nil if it does. It stops minting only.
 	Refusal *Problem
 	// SpecProblem says what is wrong with the spec itself; nothing is written before it changes.
@@ -36,8 +41,14 @@ type Observation struct {
 
 	// Current is the token that status names as the one in the Secret.
 	Current *Token
+	// Missing: the service was seen not to have Current any more.
+	Missing bool
+	// LookAt is when to look at the service whether it still has Current; zero: never.
+	LookAt time.Time
 	// RenewalTime is when Current is due to be replaced.
 	RenewalTime time.Time
+	// LastRevision is the latest of which a mint was begun.
+	LastRevision int64
 	// Pending is an attempt to mint that was recorded and not closed.
 	Pending *Token
 	// Previous are replaced tokens and closed attempts that are not revoked.
@@ -48,12 +59,24 @@ type Observation struct {
 type Token struct {
 	Revision int64
 	SHA256   string
+	// Absent: of this attempt the service had no token when it was closed, and its id is not known.
+	Absent bool
 	// Expires is zero if the token does not expire.
 	Expires time.Time
 	// Replaced is when the Secret ceased to hold it; zero if it was never seen in the Secret.
 	Replaced time.Time
 	// RevokeAt is when a replaced token is due to be revoked; zero for an attempt.
 	RevokeAt time.Time
+	// Closed is when an attempt was closed of which a service outside of the cluster may still have a token.
+	Closed time.Time
+}
+
+// Failure is an action that came to nothing.
+type Failure struct {
+	// Problem is what to tell of it; nil: nothing.
+	Problem *Problem
+	// Until is when the action is tried again.
+	Until time.Time
 }
 
 // SecretState says whose the Secret is that spec names.
@@ -118,6 +141,10 @@ const (
 	Settle Action = "Settle"
 	// Revoke the tokens of Plan.Revisions.
 	Revoke Action = "Revoke"
+	// StrikeOff the tokens of Plan.Revisions, which have expired and which the service can't be asked to revoke.
+	StrikeOff Action = "StrikeOff"
+	// Look at the service whether it still has the current token.
+	Look Action = "Look"
 	// DeleteSecret of a resource that is being deleted.
 	DeleteSecret Action = "DeleteSecret"
 	// Release the finalizer.
@@ -133,7 +160,7 @@ type Plan struct {
 	Revision int64
 	// Unscheduled: no usable token is in the Secret, or the attempt before failed; such mints are counted.
 	Unscheduled bool
-	// Revisions are the ones that Revoke revokes.
+	// Revisions are the ones that Revoke revokes, or StrikeOff strikes off.
 	Revisions []int64
 	// Problem says what Wait waits for, if anything is amiss.
 	Problem *Problem
@@ -152,6 +179,13 @@ const (
 	RefusedRetry = 2 * time.Minute
 )
 
+const (
+	// ClosedAttemptCheck is how long after it was closed the service is asked once more for a token of an attempt.
+	ClosedAttemptCheck = time.Hour
+	// ExpiryMargin is how long past its expiry, by the service's word, a token is held for dead without being revoked.
+	ExpiryMargin = time.Hour
+)
+
 // rules are asked in this order; the first that has a plan is followed. Each has a test of its name.
 var rules = []struct {
 	name  string
@@ -166,6 +200,7 @@ var rules = []struct {
 	{"nothing is written for a spec that is wrong", specProblem},
 	{"a token is minted when there is none, it is lost or it is due", mint},
 	{"the Secret's other keys and metadata follow the spec", rewrite},
+	{"the service is looked at now and then", look},
 	{"otherwise there is nothing to do", rest},
 }
 
@@ -189,16 +224,20 @@ func MintStorm() *Problem {
 	}
 }
 
-// HoldsCurrent says whether the Secret holds the current token, unexpired.
+// HoldsCurrent says whether the Secret holds the current token, unexpired and not seen to be gone.
 func (o *Observation) HoldsCurrent() bool {
-	return o.Current != nil && !o.Current.expired(o.Now) &&
+	return o.Current != nil && !o.Current.expired(o.Now) && !o.Missing &&
 		o.Secret.State == SecretOurs && o.Secret.SHA256 == o.Current.SHA256
 }
 
 // RenewalTime is when a token is due to be replaced: renewBefore ahead of its expiry, and earlier by a share, from 0
 // to 1, of a tenth of the duration, so that tokens made together are not all renewed together. Where that leaves less
-// than a tenth of the life that the service granted, it is two thirds of that life instead.
+// than a tenth of the life that the service granted, it is two thirds of that life instead. A token that outlives duration
+// by the service's word, or has no expiry there, is replaced as if it ended with it.
 func RenewalTime(issued, expires time.Time, duration, renewBefore time.Duration, share float64) time.Time {
+	if ends := issued.Add(duration); expires.IsZero() || expires.After(ends) {
+		expires = ends
+	}
 	at := expires.Add(-renewBefore - time.Duration(share*float64(duration)/10))
 	if earliest := issued.Add(expires.Sub(issued) / 10); at.Before(earliest) {
 		at = issued.Add(expires.Sub(issued) * 2 / 3)

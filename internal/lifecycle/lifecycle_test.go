@@ -23,6 +23,13 @@ var (
 	refused    = &Problem{Reason: v1alpha1.ReasonSecretRefused, Message: "Over the quota.", Stalled: true}
 	oldStorm   = &Problem{Reason: v1alpha1.ReasonMintStorm, Message: "Found earlier.", Stalled: true}
 
+	serviceDown = &Problem{Reason: v1alpha1.ReasonServiceUnavailable, Message: "The service does not answer."}
+	// What the actions fail of that need the service.
+	limitReached = &Problem{Reason: v1alpha1.ReasonTokenLimitReached, Message: "No more tokens.", Stalled: true}
+	ambiguous    = &Problem{Reason: v1alpha1.ReasonAmbiguousToken, Message: "One of these two.", Stalled: true}
+	unproven     = &Problem{Reason: v1alpha1.ReasonRevocationUnproven, Message: "Not there, it says.", Stalled: true}
+	roleMissing  = &Problem{Reason: v1alpha1.ReasonRoleMissing, Message: "Nothing to be seen.", Stalled: true}
+
 	dyingNamespace = &Problem{
 		Reason:  v1alpha1.ReasonNamespaceTerminating,
 		Message: "The namespace is being deleted, and this token with it; nothing is minted any more.",
@@ -66,6 +73,10 @@ var (
 	replaced = Token{Revision: 2, SHA256: "second", Expires: noon.Add(day), Replaced: noon.Add(-time.Hour), RevokeAt: teaTime}
 	// neverSeen is an attempt that was closed before its token was in the Secret.
 	neverSeen = Token{Revision: 1, SHA256: "first", Expires: noon.Add(day)}
+	// absent is an attempt that was closed at noon, and of which the service had no token then.
+	absent = Token{Revision: 4, Absent: true, Closed: noon, Expires: noon.Add(day)}
+	// soon is when what failed is tried again.
+	soon = noon.Add(10 * time.Minute)
 	// foreign is somebody else's Secret.
 	foreign = Secret{State: SecretForeign, Confirmed: true, Conflict: conflict}
 )
@@ -77,6 +88,26 @@ func severalReplaced(count int) []Token {
 		tokens[i] = Token{Revision: int64(4 + i), Replaced: noon.Add(-day), RevokeAt: teaTime.Add(time.Duration(i) * time.Hour)}
 	}
 	return tokens
+}
+
+// replacedLongAgo is a token that expired so long before noon. Its grace period ended then, too.
+func replacedLongAgo(revision int64, expired time.Duration) Token {
+	at := noon.Add(-expired)
+	return Token{Revision: revision, Expires: at, Replaced: at.Add(-time.Hour), RevokeAt: at}
+}
+
+// failing is what is known of an action that failed.
+func failing(action Action, problem *Problem, until time.Time) map[Action]Failure {
+	return map[Action]Failure{action: {Problem: problem, Until: until}}
+}
+
+// allFailingBut is what is known when every action that needs the service failed but one, which may be tried again now.
+func allFailingBut(action Action) map[Action]Failure {
+	failures := map[Action]Failure{
+		Mint: {limitReached, soon}, Settle: {ambiguous, soon}, Revoke: {unproven, soon}, Look: {roleMissing, soon},
+	}
+	failures[action] = Failure{serviceDown, noon}
+	return failures
 }
 
 // minutesAgo are times before noon.
@@ -146,6 +177,77 @@ var decisions = map[string]map[string]decision{
 			},
 			Plan{Action: Revoke, Revisions: []int64{3}},
 		},
+		"an open attempt waits for the service": {
+			healthy(), func(o *Observation) { o.Deleting, o.Pending, o.ServiceProblem = true, openFourth, serviceDown },
+			Plan{Action: Wait, Problem: serviceDown, Next: renewal},
+		},
+		"or until it may be asked again what became of it": {
+			healthy(), func(o *Observation) {
+				o.Deleting, o.Pending, o.Failures = true, openFourth, failing(Settle, ambiguous, soon)
+			},
+			Plan{Action: Wait, Problem: ambiguous, Next: soon},
+		},
+		"of which there may be nothing to tell": {
+			healthy(), func(o *Observation) { o.Deleting, o.Pending, o.Failures = true, openFourth, failing(Settle, nil, soon) },
+			Plan{Action: Wait, Next: soon},
+		},
+		"it is settled when the time for that is there, whatever else failed": {
+			healthy(), func(o *Observation) { o.Deleting, o.Pending, o.Failures = true, openFourth, allFailingBut(Settle) },
+			Plan{Action: Settle},
+		},
+		"tokens wait for the service": {
+			healthy(), func(o *Observation) {
+				o.Deleting, o.Previous, o.ServiceProblem = true, []Token{neverSeen, replaced}, serviceDown
+			},
+			Plan{Action: Wait, Problem: serviceDown, Next: teaTime},
+		},
+		"or until it may be asked again to revoke them": {
+			healthy(), func(o *Observation) { o.Deleting, o.Failures = true, failing(Revoke, unproven, soon) },
+			Plan{Action: Wait, Problem: unproven, Next: soon},
+		},
+		"of which, too, there may be nothing to tell": {
+			healthy(), func(o *Observation) { o.Deleting, o.Failures = true, failing(Revoke, nil, soon) },
+			Plan{Action: Wait, Next: soon},
+		},
+		"that the service can't be asked is told before what it refused": {
+			healthy(), func(o *Observation) {
+				o.Deleting, o.ServiceProblem, o.Failures = true, serviceDown, failing(Revoke, unproven, soon)
+			},
+			Plan{Action: Wait, Problem: serviceDown, Next: soon},
+		},
+		"tokens are revoked when the time for that is there, whatever else failed": {
+			healthy(), func(o *Observation) { o.Deleting, o.Failures = true, allFailingBut(Revoke) },
+			Plan{Action: Revoke, Revisions: []int64{3}},
+		},
+		"of those that wait, the ones that expired more than an hour ago are struck off": {
+			healthy(), func(o *Observation) {
+				o.Deleting, o.ServiceProblem = true, serviceDown
+				o.Previous = []Token{neverSeen, replacedLongAgo(2, time.Hour+1), replacedLongAgo(4, time.Hour-1)}
+			},
+			Plan{Action: StrikeOff, Revisions: []int64{2}},
+		},
+		"also the current one, and also if it was the revocation that failed": {
+			healthy(), func(o *Observation) {
+				o.Deleting, o.Failures = true, failing(Revoke, unproven, soon)
+				o.Previous, o.Current.Expires = []Token{replacedLongAgo(2, day)}, noon.Add(-time.Hour-1)
+			},
+			Plan{Action: StrikeOff, Revisions: []int64{2, 3}},
+		},
+		"but not those of which the service did not say that they expire": {
+			healthy(), func(o *Observation) {
+				o.Deleting, o.ServiceProblem, o.Current.Expires = true, serviceDown, time.Time{}
+				o.Previous = []Token{{Revision: 2, Absent: true, Expires: noon.Add(-day), Closed: noon.Add(-2 * day)}}
+			},
+			Plan{Action: Wait, Problem: serviceDown, Next: renewal},
+		},
+		"while the service can be asked, what expired is revoked as well": {
+			healthy(), func(o *Observation) { o.Deleting, o.Previous = true, []Token{replacedLongAgo(2, day)} },
+			Plan{Action: Revoke, Revisions: []int64{2, 3}},
+		},
+		"a closed attempt of which the service had no token is not waited for": {
+			begun(), func(o *Observation) { o.Deleting, o.Previous = true, []Token{absent} },
+			Plan{Action: Revoke, Revisions: []int64{4}},
+		},
 		"then the Secret is deleted": {
 			begun(), func(o *Observation) { o.Deleting, o.Secret.State = true, SecretOurs },
 			Plan{Action: DeleteSecret},
@@ -175,6 +277,18 @@ var decisions = map[string]map[string]decision{
 			begun(), func(o *Observation) { o.Deleting, o.Secret = true, foreign },
 			Plan{Action: Release},
 		},
+		"neither the Secret nor the finalizer needs the service: the Secret is deleted": {
+			begun(), func(o *Observation) {
+				o.Deleting, o.Secret.State, o.ServiceProblem, o.Failures = true, SecretOurs, serviceDown, failing(Revoke, unproven, soon)
+			},
+			Plan{Action: DeleteSecret},
+		},
+		"and the finalizer is released": {
+			begun(), func(o *Observation) {
+				o.Deleting, o.ServiceProblem, o.Failures = true, serviceDown, failing(Revoke, unproven, soon)
+			},
+			Plan{Action: Release},
+		},
 		"in the end the finalizer is released": {
 			begun(), func(o *Observation) { o.Deleting = true },
 			Plan{Action: Release},
@@ -193,6 +307,13 @@ var decisions = map[string]map[string]decision{
 		"the Secret is not even read": {
 			begun(), func(o *Observation) { o.NamespaceTerminating, o.Secret.Confirmed = true, false },
 			Plan{Action: Wait, Problem: dyingNamespace},
+		},
+		"what failed at the service is not told before that": {
+			healthy(), func(o *Observation) {
+				o.NamespaceTerminating, o.Pending, o.ServiceProblem = true, openFourth, serviceDown
+				o.Failures, o.LookAt = failing(Settle, ambiguous, soon), noon
+			},
+			Plan{Action: Wait, Problem: dyingNamespace, Next: soon},
 		},
 	},
 
@@ -270,6 +391,21 @@ var decisions = map[string]map[string]decision{
 			},
 			Plan{Action: Finish},
 		},
+		"it is settled when the time for that is there, whatever else failed": {
+			healthy(), func(o *Observation) { o.Pending, o.Failures = openFourth, allFailingBut(Settle) },
+			Plan{Action: Settle},
+		},
+		"the Secret is read, and may hold its token, though the service can't be asked": {
+			healthy(), func(o *Observation) { o.Pending, o.Secret.Confirmed, o.ServiceProblem = openFourth, false, serviceDown },
+			Plan{Action: ReadSecret},
+		},
+		"it is finished though the service can't be asked: there is nothing to ask": {
+			healthy(), func(o *Observation) {
+				o.Pending, o.Secret.SHA256, o.ServiceProblem = openFourth, "fourth", serviceDown
+				o.Failures = failing(Settle, ambiguous, soon)
+			},
+			Plan{Action: Finish},
+		},
 	},
 
 	"a suspended resource is left as it is": {
@@ -296,6 +432,24 @@ var decisions = map[string]map[string]decision{
 		"its previous tokens are not revoked": {
 			healthy(), func(o *Observation) { o.Suspended, o.Previous = true, []Token{neverSeen, replaced} },
 			Plan{Action: Wait, Next: expiry},
+		},
+		"nor, if they expired long ago and the service can't be asked, struck off": {
+			healthy(), func(o *Observation) {
+				o.Suspended, o.Previous, o.Failures = true, []Token{replacedLongAgo(2, day)}, failing(Revoke, nil, soon)
+			},
+			Plan{Action: Wait, Next: expiry},
+		},
+		"its token is not looked for": {
+			healthy(), func(o *Observation) { o.Suspended, o.LookAt = true, noon },
+			Plan{Action: Wait, Next: expiry},
+		},
+		"one that the service lost is not replaced, and that is told": {
+			healthy(), func(o *Observation) { o.Suspended, o.Missing = true, true },
+			Plan{Action: Wait, Problem: bare},
+		},
+		"its open attempt waits for the service, and that is told": {
+			healthy(), func(o *Observation) { o.Suspended, o.Pending, o.ServiceProblem = true, openFourth, serviceDown },
+			Plan{Action: Wait, Next: expiry, Problem: serviceDown},
 		},
 		"its lost token is not replaced, and that is told": {
 			robbed(), func(o *Observation) { o.Suspended = true },
@@ -404,6 +558,77 @@ var decisions = map[string]map[string]decision{
 			healthy(), func(o *Observation) { o.Previous, o.Now, o.Secret.Confirmed = []Token{replaced}, teaTime, false },
 			Plan{Action: ReadSecret},
 		},
+		"also one whose mint was closed just now: the Secret was written with a later one": {
+			healthy(), func(o *Observation) {
+				o.Previous = []Token{neverSeen}
+				o.Previous[0].Closed = noon
+			},
+			Plan{Action: Revoke, Revisions: []int64{1}},
+		},
+		"without a later one, an hour after it was closed at a service": {
+			healthy(), func(o *Observation) { o.Previous = []Token{{Revision: 4, Closed: noon.Add(-time.Hour)}} },
+			Plan{Action: Revoke, Revisions: []int64{4}},
+		},
+		"the service had no token of it an hour ago, and may have one now": {
+			robbed(), func(o *Observation) {
+				o.Previous = []Token{absent}
+				o.Previous[0].Closed = noon.Add(-time.Hour)
+			},
+			Plan{Action: Revoke, Revisions: []int64{4}},
+		},
+		"the service had no token of it just now, and it would have expired": {
+			healthy(), func(o *Observation) {
+				o.Previous = []Token{absent}
+				o.Previous[0].Expires = noon
+			},
+			Plan{Action: Revoke, Revisions: []int64{4}},
+		},
+		"but not one that the Secret holds, though it was closed an hour ago": {
+			healthy(), func(o *Observation) {
+				o.Previous, o.Secret.SHA256 = []Token{neverSeen, {Revision: 4, SHA256: "fourth", Closed: noon.Add(-time.Hour)}}, "fourth"
+			},
+			Plan{Action: Revoke, Revisions: []int64{1}},
+		},
+		"while an open attempt waits for its time": {
+			healthy(), func(o *Observation) {
+				o.Pending, o.Previous, o.Failures = openFourth, []Token{neverSeen}, failing(Settle, ambiguous, soon)
+			},
+			Plan{Action: Revoke, Revisions: []int64{1}},
+		},
+		"when the time for that is there, whatever else failed": {
+			healthy(), func(o *Observation) { o.Previous, o.Failures = []Token{neverSeen}, allFailingBut(Revoke) },
+			Plan{Action: Revoke, Revisions: []int64{1}},
+		},
+		"while the service can't be asked, those that expired more than an hour ago are struck off": {
+			healthy(), func(o *Observation) {
+				o.ServiceProblem = serviceDown
+				o.Previous = []Token{neverSeen, replacedLongAgo(4, time.Hour+1), replacedLongAgo(5, time.Hour-1)}
+			},
+			Plan{Action: StrikeOff, Revisions: []int64{4}},
+		},
+		"also while revoking them failed, and whatever else there is to do": {
+			healthy(), func(o *Observation) {
+				o.Previous, o.Now, o.Secret.Outdated = []Token{replaced}, renewal, true
+				o.Failures = failing(Revoke, unproven, renewal.Add(1))
+			},
+			Plan{Action: StrikeOff, Revisions: []int64{2}},
+		},
+		"also while an open attempt waits for the service": {
+			healthy(), func(o *Observation) {
+				o.Pending, o.Previous, o.ServiceProblem = openFourth, []Token{replacedLongAgo(2, day)}, serviceDown
+			},
+			Plan{Action: StrikeOff, Revisions: []int64{2}},
+		},
+		"they are not struck off for the cache's word alone either": {
+			healthy(), func(o *Observation) {
+				o.Previous, o.ServiceProblem, o.Secret.Confirmed = []Token{replacedLongAgo(2, day)}, serviceDown, false
+			},
+			Plan{Action: ReadSecret},
+		},
+		"while the service can be asked, what expired is revoked as well": {
+			healthy(), func(o *Observation) { o.Previous = []Token{replacedLongAgo(2, day)} },
+			Plan{Action: Revoke, Revisions: []int64{2}},
+		},
 	},
 
 	"nothing is written for a spec that is wrong": {
@@ -436,6 +661,17 @@ var decisions = map[string]map[string]decision{
 				o.SpecProblem, o.Refusal, o.IssuerProblem, o.Storm, o.Secret = wrongSpec, notGranted, notReady, oldStorm, foreign
 			},
 			Plan{Action: Wait, Problem: wrongSpec},
+		},
+		"and before what can't be settled, minted, revoked or looked at": {
+			healthy(), func(o *Observation) {
+				o.SpecProblem, o.Pending, o.Previous, o.ServiceProblem = wrongSpec, openFourth, []Token{neverSeen}, serviceDown
+				o.Failures, o.LookAt, o.Missing = failing(Settle, ambiguous, soon), noon, true
+			},
+			Plan{Action: Wait, Problem: wrongSpec, Next: soon},
+		},
+		"nothing is looked at": {
+			healthy(), func(o *Observation) { o.SpecProblem, o.LookAt = wrongSpec, noon },
+			Plan{Action: Wait, Problem: wrongSpec, Next: renewal},
 		},
 		"that the token is lost is not told for the cache's word alone": {
 			robbed(), func(o *Observation) { o.SpecProblem, o.Secret.Confirmed = wrongSpec, false },
@@ -496,6 +732,22 @@ var decisions = map[string]map[string]decision{
 			robbed(), func(o *Observation) { o.Now = renewal },
 			Plan{Action: Mint, Revision: 4, Unscheduled: true},
 		},
+		"the service lost it: it is of no use that the Secret holds it": {
+			healthy(), func(o *Observation) { o.Missing = true },
+			Plan{Action: Mint, Revision: 4, Unscheduled: true},
+		},
+		"the service lost it, and it is due besides: that counts as lost": {
+			healthy(), func(o *Observation) { o.Missing, o.Now = true, renewal },
+			Plan{Action: Mint, Revision: 4, Unscheduled: true},
+		},
+		"the service lost it, and the Secret is out of date besides": {
+			healthy(), func(o *Observation) { o.Missing, o.Secret.Outdated = true, true },
+			Plan{Action: Mint, Revision: 4, Unscheduled: true},
+		},
+		"there never was one for which to look": {
+			begun(), func(o *Observation) { o.LookAt = noon },
+			Plan{Action: Mint, Revision: 1, Unscheduled: true},
+		},
 		"the new revision is above every previous one": {
 			begun(), func(o *Observation) {
 				o.Previous, o.Secret.Tried = []Token{{Revision: 7}, {Revision: 5}}, true
@@ -510,6 +762,18 @@ var decisions = map[string]map[string]decision{
 			robbed(), func(o *Observation) { o.Previous, o.Secret.Tried = []Token{{Revision: 4}}, true },
 			Plan{Action: Mint, Revision: 5, Unscheduled: true},
 		},
+		"and above one of which nothing is left": {
+			robbed(), func(o *Observation) { o.LastRevision, o.Previous = 7, []Token{replaced} },
+			Plan{Action: Mint, Revision: 8, Unscheduled: true},
+		},
+		"even if nothing else ever was": {
+			begun(), func(o *Observation) { o.LastRevision = 1 },
+			Plan{Action: Mint, Revision: 2, Unscheduled: true},
+		},
+		"a status from before that was written down does not lead back": {
+			robbed(), func(o *Observation) { o.LastRevision = 1 },
+			Plan{Action: Mint, Revision: 4, Unscheduled: true},
+		},
 		"after an attempt whose token never got into the Secret, not before a dry run": {
 			begun(), func(o *Observation) { o.Previous = []Token{neverSeen} },
 			Plan{Action: TryWrite},
@@ -523,6 +787,34 @@ var decisions = map[string]map[string]decision{
 				o.Now, o.Previous, o.Secret.Tried = renewal, []Token{{Revision: 4}}, true
 			},
 			Plan{Action: Mint, Revision: 5, Unscheduled: true},
+		},
+		"also if it was closed at a service that has its token": {
+			healthy(), func(o *Observation) {
+				o.RenewalTime, o.Previous = noon, []Token{{Revision: 4, Closed: noon}}
+			},
+			Plan{Action: TryWrite},
+		},
+		"but of what the service has no token nothing could be written: no dry run is needed": {
+			begun(), func(o *Observation) { o.Previous = []Token{absent} },
+			Plan{Action: Mint, Revision: 5, Unscheduled: true},
+		},
+		"nor does a renewal count for it": {
+			healthy(), func(o *Observation) { o.RenewalTime, o.Previous = noon, []Token{absent} },
+			Plan{Action: Mint, Revision: 5},
+		},
+		"that a token can't be revoked does not stop a renewal": {
+			healthy(), func(o *Observation) {
+				o.RenewalTime, o.Previous, o.Failures = noon, []Token{neverSeen}, failing(Revoke, unproven, soon)
+			},
+			Plan{Action: Mint, Revision: 4},
+		},
+		"nor the replacement of a lost one": {
+			robbed(), func(o *Observation) { o.Previous, o.Failures = []Token{neverSeen}, failing(Revoke, unproven, soon) },
+			Plan{Action: Mint, Revision: 4, Unscheduled: true},
+		},
+		"when the time for that is there, whatever else failed": {
+			begun(), func(o *Observation) { o.Failures = allFailingBut(Mint) },
+			Plan{Action: Mint, Revision: 1, Unscheduled: true},
 		},
 		"an attempt that failed before the current token came does not matter any more": {
 			healthy(), func(o *Observation) {
@@ -570,6 +862,86 @@ var decisions = map[string]map[string]decision{
 		"a Secret that lost its token is not rewritten while the issuer is not ready": {
 			healthy(), func(o *Observation) { o.IssuerProblem, o.Secret.SHA256, o.Secret.Outdated = notReady, "edited", true },
 			Plan{Action: Wait, Problem: notReady, Next: renewal},
+		},
+
+		"not while the service can't be asked, and no finalizer is added for nothing": {
+			begun(), func(o *Observation) { o.Finalizer, o.ServiceProblem = false, serviceDown },
+			Plan{Action: Wait, Problem: serviceDown},
+		},
+		"nor before it may be asked again": {
+			begun(), func(o *Observation) { o.Finalizer, o.Failures = false, failing(Mint, limitReached, soon) },
+			Plan{Action: Wait, Problem: limitReached, Next: soon},
+		},
+		"of which there may be nothing to tell": {
+			begun(), func(o *Observation) { o.Failures = failing(Mint, nil, soon) },
+			Plan{Action: Wait, Next: soon},
+		},
+		"not for a renewal either": {
+			healthy(), func(o *Observation) { o.RenewalTime, o.Failures = noon, failing(Mint, limitReached, soon) },
+			Plan{Action: Wait, Problem: limitReached, Next: soon},
+		},
+		"nor for a token that the service lost": {
+			healthy(), func(o *Observation) { o.Missing, o.ServiceProblem = true, serviceDown },
+			Plan{Action: Wait, Problem: serviceDown, Next: renewal},
+		},
+		"that the service can't be asked is told before what it refused": {
+			begun(), func(o *Observation) { o.ServiceProblem, o.Failures = serviceDown, failing(Mint, limitReached, soon) },
+			Plan{Action: Wait, Problem: serviceDown, Next: soon},
+		},
+		"a refusal is told before that: it stays when the service answers": {
+			begun(), func(o *Observation) { o.Refusal, o.ServiceProblem = notGranted, serviceDown },
+			Plan{Action: Wait, Problem: notGranted},
+		},
+		"and so does an issuer that is not ready": {
+			begun(), func(o *Observation) { o.IssuerProblem, o.Failures = notReady, failing(Mint, limitReached, soon) },
+			Plan{Action: Wait, Problem: notReady, Next: soon},
+		},
+		"the Secret is neither read nor tried for a token that the service can't be asked for": {
+			begun(), func(o *Observation) {
+				o.ServiceProblem, o.Secret = serviceDown, foreign
+				o.Secret.Confirmed, o.Secret.Refused = false, refused
+			},
+			Plan{Action: Wait, Problem: serviceDown},
+		},
+		"that the token is lost while the service can't be asked is not told for the cache's word alone": {
+			robbed(), func(o *Observation) { o.ServiceProblem, o.Secret.Confirmed = serviceDown, false },
+			Plan{Action: ReadSecret},
+		},
+
+		"nothing is minted beside an open attempt that waits for the service": {
+			robbed(), func(o *Observation) { o.Pending, o.ServiceProblem = openFourth, serviceDown },
+			Plan{Action: Wait, Problem: serviceDown, Next: renewal},
+		},
+		"nor beside one of which it may be asked again later": {
+			begun(), func(o *Observation) { o.Pending, o.Failures = openFourth, failing(Settle, ambiguous, soon) },
+			Plan{Action: Wait, Problem: ambiguous, Next: soon},
+		},
+		"also when there is nothing to tell of it": {
+			begun(), func(o *Observation) { o.Pending, o.Failures = openFourth, failing(Settle, nil, soon) },
+			Plan{Action: Wait, Next: soon},
+		},
+		"nor for a token that is due": {
+			healthy(), func(o *Observation) {
+				o.Pending, o.RenewalTime, o.Failures = openFourth, noon, failing(Settle, ambiguous, soon)
+			},
+			Plan{Action: Wait, Problem: ambiguous, Next: soon},
+		},
+		"nor for one that the service lost": {
+			healthy(), func(o *Observation) {
+				o.Pending, o.Missing, o.Failures = openFourth, true, failing(Settle, ambiguous, soon)
+			},
+			Plan{Action: Wait, Problem: ambiguous, Next: soon},
+		},
+		"that it waits is told also while the Secret holds the current token": {
+			healthy(), func(o *Observation) { o.Pending, o.Failures = openFourth, failing(Settle, ambiguous, soon) },
+			Plan{Action: Wait, Problem: ambiguous, Next: soon},
+		},
+		"what is in the way of a mint besides is not told: none is begun": {
+			robbed(), func(o *Observation) {
+				o.Pending, o.ServiceProblem, o.IssuerProblem, o.Storm = openFourth, serviceDown, notReady, oldStorm
+				o.Secret, o.Previous = foreign, severalReplaced(30)
+			},
+			Plan{Action: Wait, Problem: serviceDown, Next: teaTime},
 		},
 
 		"the Secret is read before a first token, since the cache shows only what carries our label": {
@@ -750,6 +1122,22 @@ var decisions = map[string]map[string]decision{
 			},
 			Plan{Action: Rewrite},
 		},
+		"or for the service": {
+			healthy(), func(o *Observation) { o.Secret.Outdated, o.Now, o.ServiceProblem = true, renewal, serviceDown },
+			Plan{Action: Rewrite},
+		},
+		"or until that may be asked again": {
+			healthy(), func(o *Observation) {
+				o.Secret.Outdated, o.RenewalTime, o.Failures = true, noon, failing(Mint, limitReached, soon)
+			},
+			Plan{Action: Rewrite},
+		},
+		"also while a previous token can't be revoked": {
+			healthy(), func(o *Observation) {
+				o.Secret.Outdated, o.Previous, o.Failures = true, []Token{neverSeen}, failing(Revoke, unproven, soon)
+			},
+			Plan{Action: Rewrite},
+		},
 		"the Secret is read first also while a renewal waits for the issuer": {
 			healthy(), func(o *Observation) {
 				o.Secret.Outdated, o.Secret.Confirmed, o.Now, o.IssuerProblem = true, false, renewal, notReady
@@ -786,6 +1174,38 @@ var decisions = map[string]map[string]decision{
 				o.RenewalTime = noon.Add(time.Minute)
 			},
 			Plan{Action: Wait, Problem: refused, Next: noon.Add(time.Minute)},
+		},
+	},
+
+	"the service is looked at now and then": {
+		"when it is time": {
+			healthy(), func(o *Observation) { o.LookAt = noon },
+			Plan{Action: Look},
+		},
+		"or past it": {
+			healthy(), func(o *Observation) { o.LookAt = noon.Add(-day) },
+			Plan{Action: Look},
+		},
+		"the Secret is not read for that": {
+			healthy(), func(o *Observation) { o.LookAt, o.Secret.Confirmed = noon, false },
+			Plan{Action: Look},
+		},
+		"when the time to try it again is there, whatever else failed": {
+			healthy(), func(o *Observation) { o.LookAt, o.Failures = noon, allFailingBut(Look) },
+			Plan{Action: Look},
+		},
+		"also while no token could be minted, and no Secret written": {
+			healthy(), func(o *Observation) {
+				o.LookAt, o.IssuerProblem, o.Refusal, o.Storm = noon, notReady, notGranted, oldStorm
+				o.Previous, o.Secret.Conflict, o.Secret.Refused = severalReplaced(30), immutable, refused
+			},
+			Plan{Action: Look},
+		},
+		"also while a previous token can't be revoked": {
+			healthy(), func(o *Observation) {
+				o.LookAt, o.Previous, o.Failures = noon, []Token{neverSeen}, failing(Revoke, unproven, soon)
+			},
+			Plan{Action: Look},
 		},
 	},
 
@@ -841,6 +1261,108 @@ var decisions = map[string]map[string]decision{
 		"about a closed attempt whose value may still be on its way into the Secret": {
 			healthy(), func(o *Observation) { o.Previous = []Token{{Revision: 4, Expires: noon.Add(day)}} },
 			Plan{Action: Wait, Next: noon.Add(day)},
+		},
+		"about a closed attempt, with a token at a service and no later one, before an hour is over": {
+			healthy(), func(o *Observation) { o.Previous = []Token{{Revision: 4, Closed: noon.Add(-time.Hour + 1)}} },
+			Plan{Action: Wait, Next: noon.Add(1)},
+		},
+		"about one of which the service had no token, though a later one is there": {
+			healthy(), func(o *Observation) {
+				o.Previous = []Token{absent}
+				o.Previous[0].Revision, o.Previous[0].Closed = 2, noon.Add(-time.Hour+1)
+			},
+			Plan{Action: Wait, Next: noon.Add(1)},
+		},
+		"about one whose value was in the Secret after all: it has its grace period": {
+			healthy(), func(o *Observation) {
+				o.Previous = []Token{{Revision: 2, Closed: noon.Add(-day), Replaced: noon.Add(-time.Hour), RevokeAt: teaTime}}
+			},
+			Plan{Action: Wait, Next: teaTime},
+		},
+
+		"before it is time for a look": {
+			healthy(), func(o *Observation) { o.LookAt = noon.Add(1) },
+			Plan{Action: Wait, Next: noon.Add(1)},
+		},
+		"while the service can't be asked but is not needed either": {
+			healthy(), func(o *Observation) { o.ServiceProblem, o.LookAt = serviceDown, noon },
+			Plan{Action: Wait, Next: renewal},
+		},
+		"but to say what a look failed of": {
+			healthy(), func(o *Observation) { o.LookAt, o.Failures = noon, failing(Look, roleMissing, soon) },
+			Plan{Action: Wait, Next: soon, Problem: roleMissing},
+		},
+		"which may be nothing": {
+			healthy(), func(o *Observation) { o.LookAt, o.Failures = noon, failing(Look, nil, soon) },
+			Plan{Action: Wait, Next: soon},
+		},
+		"and is not told any more once it may be tried again": {
+			healthy(), func(o *Observation) { o.LookAt, o.Failures = soon, failing(Look, roleMissing, noon) },
+			Plan{Action: Wait, Next: soon},
+		},
+		"nor while the service can't be asked: it may be different by then": {
+			healthy(), func(o *Observation) {
+				o.LookAt, o.Failures, o.ServiceProblem = noon, failing(Look, roleMissing, soon), serviceDown
+			},
+			Plan{Action: Wait, Next: soon},
+		},
+		"and to say what a revocation that is due failed of": {
+			healthy(), func(o *Observation) { o.Previous, o.Failures = []Token{neverSeen}, failing(Revoke, unproven, soon) },
+			Plan{Action: Wait, Next: soon, Problem: unproven},
+		},
+		"or that it waits for the service": {
+			healthy(), func(o *Observation) { o.Previous, o.ServiceProblem = []Token{neverSeen}, serviceDown },
+			Plan{Action: Wait, Next: noon.Add(day), Problem: serviceDown},
+		},
+		"but not if none is due": {
+			healthy(), func(o *Observation) { o.Previous, o.Failures = []Token{replaced}, failing(Revoke, unproven, soon) },
+			Plan{Action: Wait, Next: soon},
+		},
+		"not even while the service can't be asked": {
+			healthy(), func(o *Observation) { o.Previous, o.ServiceProblem = []Token{replaced}, serviceDown },
+			Plan{Action: Wait, Next: teaTime},
+		},
+		"nor what minting and settling failed of, when neither is to be done": {
+			healthy(), func(o *Observation) {
+				o.Failures = failing(Mint, limitReached, soon)
+				o.Failures[Settle] = Failure{ambiguous, soon}
+			},
+			Plan{Action: Wait, Next: soon},
+		},
+		"about a token that expired up to an hour ago and can't be revoked": {
+			healthy(), func(o *Observation) {
+				o.Previous, o.Failures = []Token{replacedLongAgo(2, time.Hour-1)}, failing(Revoke, unproven, noon.Add(1))
+			},
+			Plan{Action: Wait, Next: noon.Add(1), Problem: unproven},
+		},
+		"nor about an attempt of which the service had no token and can't be asked again": {
+			healthy(), func(o *Observation) {
+				o.Previous, o.Now, o.Failures = []Token{absent}, noon.Add(2*day), failing(Revoke, unproven, noon.Add(3*day))
+			},
+			Plan{Action: Wait, Next: noon.Add(3 * day), Problem: unproven},
+		},
+		"of several problems the refusal is told": {
+			healthy(), func(o *Observation) {
+				o.Refusal, o.LookAt, o.Previous, o.Failures = notGranted, noon, []Token{neverSeen}, allFailingBut(Mint)
+			},
+			Plan{Action: Wait, Next: soon, Problem: notGranted},
+		},
+		"then what a revocation failed of": {
+			healthy(), func(o *Observation) { o.LookAt, o.Previous, o.Failures = noon, []Token{neverSeen}, allFailingBut(Mint) },
+			Plan{Action: Wait, Next: soon, Problem: unproven},
+		},
+		"then what a look did": {
+			healthy(), func(o *Observation) {
+				o.LookAt, o.Previous, o.Failures = noon, []Token{neverSeen}, allFailingBut(Mint)
+				o.Failures[Revoke] = Failure{nil, soon}
+			},
+			Plan{Action: Wait, Next: soon, Problem: roleMissing},
+		},
+		"with a Secret that is out of date while an open attempt waits: that may be in it any moment": {
+			healthy(), func(o *Observation) {
+				o.Secret.Outdated, o.Pending, o.Failures = true, openFourth, failing(Settle, ambiguous, soon)
+			},
+			Plan{Action: Wait, Next: soon, Problem: ambiguous},
 		},
 	},
 }
@@ -904,6 +1426,15 @@ func TestWhereTwoRulesApplyTheEarlierOneIsFollowed(t *testing.T) {
 		"deletion before a Secret that is out of date": {
 			func(o *Observation) { o.Deleting, o.Secret.Outdated = true, true }, deleting, rewrite,
 		},
+		"deletion that waits for the service before previous tokens to strike off: it strikes off all": {
+			func(o *Observation) {
+				o.Deleting, o.ServiceProblem, o.Previous = true, serviceDown, []Token{replacedLongAgo(2, day)}
+				o.Current.Expires = noon.Add(-day)
+			}, deleting, previousDue,
+		},
+		"deletion before a look": {
+			func(o *Observation) { o.Deleting, o.LookAt = true, noon }, deleting, look,
+		},
 		"the namespace's deletion before a finalizer that was taken away": {
 			func(o *Observation) { o.NamespaceTerminating, o.Finalizer = true, false }, namespaceTerminating, finalizer,
 		},
@@ -922,6 +1453,9 @@ func TestWhereTwoRulesApplyTheEarlierOneIsFollowed(t *testing.T) {
 		"the namespace's deletion before a foreign Secret": {
 			func(o *Observation) { o.NamespaceTerminating, o.Secret = true, foreign }, namespaceTerminating, mint,
 		},
+		"the namespace's deletion before a look": {
+			func(o *Observation) { o.NamespaceTerminating, o.LookAt = true, noon }, namespaceTerminating, look,
+		},
 		"the finalizer before an open attempt that could be finished": {
 			func(o *Observation) { o.Finalizer, o.Pending, o.Secret.SHA256 = false, openFourth, "fourth" }, finalizer, openAttempt,
 		},
@@ -933,6 +1467,9 @@ func TestWhereTwoRulesApplyTheEarlierOneIsFollowed(t *testing.T) {
 		},
 		"the finalizer before a spec that is wrong": {
 			func(o *Observation) { o.Finalizer, o.SpecProblem = false, wrongSpec }, finalizer, specProblem,
+		},
+		"the finalizer before a look": {
+			func(o *Observation) { o.Finalizer, o.LookAt = false, noon }, finalizer, look,
 		},
 		"an open attempt before suspension": {
 			func(o *Observation) { o.Pending, o.Suspended = openFourth, true }, openAttempt, suspended,
@@ -949,8 +1486,8 @@ func TestWhereTwoRulesApplyTheEarlierOneIsFollowed(t *testing.T) {
 		"an open attempt before a token that is due": {
 			func(o *Observation) { o.Pending, o.Now = openFourth, renewal }, openAttempt, mint,
 		},
-		"an open attempt before a Secret that is out of date": {
-			func(o *Observation) { o.Pending, o.Secret.Outdated = openFourth, true }, openAttempt, rewrite,
+		"an open attempt before a look": {
+			func(o *Observation) { o.Pending, o.LookAt = openFourth, noon }, openAttempt, look,
 		},
 		"suspension before previous tokens that are due": {
 			func(o *Observation) { o.Suspended, o.Previous = true, []Token{neverSeen} }, suspended, previousDue,
@@ -963,6 +1500,14 @@ func TestWhereTwoRulesApplyTheEarlierOneIsFollowed(t *testing.T) {
 		},
 		"suspension before a Secret that is out of date": {
 			func(o *Observation) { o.Suspended, o.Secret.Outdated = true, true }, suspended, rewrite,
+		},
+		"suspension before an open attempt that waits for the service": {
+			func(o *Observation) {
+				o.Suspended, o.Missing, o.Pending, o.ServiceProblem = true, true, openFourth, serviceDown
+			}, suspended, mint,
+		},
+		"suspension before a look": {
+			func(o *Observation) { o.Suspended, o.LookAt = true, noon }, suspended, look,
 		},
 		"previous tokens that are due before a spec that is wrong": {
 			func(o *Observation) { o.Previous, o.SpecProblem = []Token{neverSeen}, wrongSpec }, previousDue, specProblem,
@@ -979,6 +1524,19 @@ func TestWhereTwoRulesApplyTheEarlierOneIsFollowed(t *testing.T) {
 		"previous tokens that are due before a Secret that is out of date": {
 			func(o *Observation) { o.Previous, o.Secret.Outdated = []Token{neverSeen}, true }, previousDue, rewrite,
 		},
+		"previous tokens that are due before an open attempt that waits for its time": {
+			func(o *Observation) {
+				o.Previous, o.Pending, o.Failures = []Token{neverSeen}, openFourth, failing(Settle, ambiguous, soon)
+			}, previousDue, mint,
+		},
+		"previous tokens to strike off before a token that waits for the service": {
+			func(o *Observation) {
+				o.Previous, o.ServiceProblem, o.Now = []Token{replacedLongAgo(2, day)}, serviceDown, renewal
+			}, previousDue, mint,
+		},
+		"previous tokens that are due before a look": {
+			func(o *Observation) { o.Previous, o.LookAt = []Token{neverSeen}, noon }, previousDue, look,
+		},
 		"a spec that is wrong before a token that is due": {
 			func(o *Observation) { o.SpecProblem, o.Now = wrongSpec, renewal }, specProblem, mint,
 		},
@@ -988,11 +1546,36 @@ func TestWhereTwoRulesApplyTheEarlierOneIsFollowed(t *testing.T) {
 		"a spec that is wrong before a Secret that is out of date": {
 			func(o *Observation) { o.SpecProblem, o.Secret.Outdated = wrongSpec, true }, specProblem, rewrite,
 		},
+		"a spec that is wrong before an open attempt that waits for the service": {
+			func(o *Observation) {
+				o.SpecProblem, o.Pending, o.ServiceProblem = wrongSpec, openFourth, serviceDown
+			}, specProblem, mint,
+		},
+		"a spec that is wrong before a look": {
+			func(o *Observation) { o.SpecProblem, o.LookAt = wrongSpec, noon }, specProblem, look,
+		},
 		"a token that is due before a Secret that is out of date: both are written at once": {
 			func(o *Observation) { o.Now, o.Secret.Outdated = renewal, true }, mint, rewrite,
 		},
+		"a token that is due before a look": {
+			func(o *Observation) { o.Now, o.LookAt = renewal, renewal }, mint, look,
+		},
+		"a token that the service lost before another look": {
+			func(o *Observation) { o.Missing, o.LookAt = true, noon }, mint, look,
+		},
+		"an open attempt that waits for its time before a look": {
+			func(o *Observation) {
+				o.Pending, o.LookAt, o.Failures = openFourth, noon, failing(Settle, ambiguous, soon)
+			}, mint, look,
+		},
+		"a Secret that is out of date before a look": {
+			func(o *Observation) { o.Secret.Outdated, o.LookAt = true, noon }, rewrite, look,
+		},
 		"a Secret that is out of date before nothing": {
 			func(o *Observation) { o.Secret.Outdated = true }, rewrite, rest,
+		},
+		"a look before nothing": {
+			func(o *Observation) { o.LookAt = noon }, look, rest,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -1027,14 +1610,30 @@ func TestNextIsTheEarliestTimeThatChangesAnything(t *testing.T) {
 		change func(*Observation)
 		want   time.Time
 	}{
-		"the renewal":                              {func(o *Observation) { o.RenewalTime = at(1) }, at(1)},
-		"the token's expiry":                       {func(o *Observation) { o.Current.Expires = at(1) }, at(1)},
-		"a previous token's expiry":                {func(o *Observation) { o.Previous[1].Expires = at(1) }, at(1)},
-		"the end of a previous token's grace":      {func(o *Observation) { o.Previous[1].RevokeAt = at(1) }, at(1)},
-		"the first of two previous tokens":         {func(o *Observation) { o.Previous[0].RevokeAt, o.Previous[1].RevokeAt = at(2), at(1) }, at(1)},
+		"the renewal":                         {func(o *Observation) { o.RenewalTime = at(1) }, at(1)},
+		"the token's expiry":                  {func(o *Observation) { o.Current.Expires = at(1) }, at(1)},
+		"a previous token's expiry":           {func(o *Observation) { o.Previous[1].Expires = at(1) }, at(1)},
+		"the end of a previous token's grace": {func(o *Observation) { o.Previous[1].RevokeAt = at(1) }, at(1)},
+		"the first of two previous tokens":    {func(o *Observation) { o.Previous[0].RevokeAt, o.Previous[1].RevokeAt = at(2), at(1) }, at(1)},
+		"a look":                              {func(o *Observation) { o.LookAt = at(1) }, at(1)},
+		"the end of a closed attempt's hour":  {func(o *Observation) { o.Previous = append(o.Previous, absent) }, at(1)},
+		"not one that is over": {func(o *Observation) {
+			o.Previous, o.ServiceProblem = append(o.Previous, absent), serviceDown
+			o.Previous[2].Closed = at(-1)
+		}, at(10)},
+		"when a failed action may be tried again": {func(o *Observation) { o.Failures = failing(Revoke, unproven, at(1)) }, at(1)},
+		"the first of several of them": {func(o *Observation) {
+			o.Failures = map[Action]Failure{Mint: {nil, at(4)}, Settle: {nil, at(3)}, Revoke: {nil, at(2)}, Look: {nil, at(1)}}
+		}, at(1)},
+		"not one that may be tried already": {func(o *Observation) {
+			o.Failures = map[Action]Failure{Mint: {nil, at(-1)}, Look: {nil, at(0)}}
+		}, at(10)},
+		"the time to try again what keeps a resource that is being deleted": {func(o *Observation) {
+			o.Deleting, o.Failures = true, failing(Revoke, unproven, at(1))
+		}, at(1)},
 		"never the present, which is decided upon": {func(o *Observation) { o.Refusal, o.Now, o.RenewalTime = notGranted, at(9), at(9) }, at(20)},
-		"never the past":                           {func(o *Observation) { o.Refusal, o.RenewalTime = notGranted, at(-1) }, at(20)},
-		"for what is suspended its expiry alone":   {func(o *Observation) { o.Suspended = true }, at(20)},
+		"never the past":                         {func(o *Observation) { o.Refusal, o.RenewalTime = notGranted, at(-1) }, at(20)},
+		"for what is suspended its expiry alone": {func(o *Observation) { o.Suspended = true }, at(20)},
 		"the time to try a refused write again": {func(o *Observation) {
 			o.Secret = Secret{Confirmed: true, Refused: refused, RefusedAgain: true}
 		}, noon.Add(RefusedRetry)},
@@ -1070,10 +1669,14 @@ func TestHoldsCurrentOnlyWithTheUnexpiredTokenInOurSecret(t *testing.T) {
 		"there is no Secret":                      {func(o *Observation) { o.Secret.State = SecretAbsent }, false},
 		"the Secret is somebody else's":           {func(o *Observation) { o.Secret.State = SecretForeign }, false},
 		"the Secret holds another value":          {func(o *Observation) { o.Secret.SHA256 = "edited" }, false},
+		"the service was seen not to have it":     {func(o *Observation) { o.Missing = true }, false},
 		"neither grant nor issuer matters for it": {func(o *Observation) { o.Refusal, o.IssuerProblem = notGranted, notReady }, true},
 		"nor do suspension, spec and storm":       {func(o *Observation) { o.Suspended, o.SpecProblem, o.Storm = true, wrongSpec, oldStorm }, true},
 		"nor whether the Secret could be written": {func(o *Observation) {
 			o.Secret.Conflict, o.Secret.Refused, o.Secret.Outdated = immutable, refused, true
+		}, true},
+		"nor whether the service can be asked for it now, or was": {func(o *Observation) {
+			o.ServiceProblem, o.Failures, o.LookAt = serviceDown, failing(Look, roleMissing, soon), noon
 		}, true},
 		"the cache's word is enough": {func(o *Observation) { o.Secret.Confirmed = false }, true},
 	} {
@@ -1087,7 +1690,7 @@ func TestHoldsCurrentOnlyWithTheUnexpiredTokenInOurSecret(t *testing.T) {
 
 func TestRenewalTimeLeavesRenewBeforeUntilTheExpiry(t *testing.T) {
 	for name, test := range map[string]struct {
-		life, duration, renewBefore time.Duration
+		life, duration, renewBefore time.Duration // life is 0 if the service names no expiry
 		share                       float64
 		want                        time.Duration // after the token was issued
 	}{
@@ -1099,8 +1702,17 @@ func TestRenewalTimeLeavesRenewBeforeUntilTheExpiry(t *testing.T) {
 		"less than a tenth of the granted life is left: two thirds of it":          {39 * day, 40 * day, 36 * day, 0, 26 * day},
 		"the share leaves less than a tenth: two thirds of the granted life":       {39 * day, 90 * day, 30 * day, 1, 26 * day},
 		"the service granted less than renewBefore: two thirds of what it granted": {time.Hour, 90 * day, 30 * day, 0, 40 * time.Minute},
+		"no expiry: as if it ended with the duration":                              {0, 90 * day, 30 * day, 0, 60 * day},
+		"no expiry: earlier by the share, too":                                     {0, 90 * day, 30 * day, 1, 51 * day},
+		"no expiry, and less than a tenth is left: two thirds of the duration":     {0, 90 * day, 85 * day, 0, 60 * day},
+		"the service granted more: as if it ended with the duration":               {365 * day, 90 * day, 30 * day, 0.5, 55*day + 12*time.Hour},
+		"more, and less than a tenth is left: two thirds of the duration":          {365 * day, 90 * day, 85 * day, 0, 60 * day},
+		"a moment more: no later than with the duration":                           {90*day + 1, 90 * day, 30 * day, 0, 60 * day},
 	} {
-		expires := noon.Add(test.life)
+		var expires time.Time
+		if test.life > 0 {
+			expires = noon.Add(test.life)
+		}
 		if got := RenewalTime(noon, expires, test.duration, test.renewBefore, test.share).Sub(noon); got != test.want {
 			t.Errorf("%s: after %s, want %s", name, got, test.want)
 		}

@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"encoding/json"
 	"flag"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -47,6 +48,9 @@ type model struct {
 	unlabeled    bool
 	// refuses: the API server does not let the Secret be written.
 	refuses bool
+	// outside: the tokens are made by a service outside of the cluster, which chooses their values, fails now and then, and
+	// forgets tokens; forgot: it did so with the current one.
+	outside, forgot bool
 	// thief: all that others do is to take the token out of the Secret, or to put another one there.
 	thief bool
 	// minted is when tokens were minted that were not due, since the spec changed.
@@ -59,8 +63,9 @@ type model struct {
 }
 
 func newModel(random *rand.Rand) *model {
-	m := &model{Rand: random, observed: randomObservation(random), crashes: random.IntN(2), reconciles: 1 + random.IntN(4)}
-	m.live = m.observed.Secret
+	m := &model{Rand: random, crashes: random.IntN(2), reconciles: 1 + random.IntN(4), outside: random.IntN(2) == 0}
+	m.observed = randomObservation(random, m.outside)
+	m.live, m.forgot = m.observed.Secret, m.observed.Missing
 	if m.refuses = m.chance(25); m.chance(10) {
 		m.thief, m.reconciles = true, 10
 	}
@@ -76,10 +81,10 @@ func (m *model) chance(percent int) bool { return m.IntN(100) < percent }
 // run decides and acts until there is nothing to do, several times, and says which promise a plan broke.
 func (m *model) run() (broken string) {
 	for {
-		before := clone(m.observed)
+		before, spare := clone(m.observed), slices.Clone(spareOf(m.observed.Previous))
 		plan := Decide(m.observed)
 		m.plans = append(m.plans, plan)
-		if !reflect.DeepEqual(before, m.observed) {
+		if !reflect.DeepEqual(before, m.observed) || !slices.Equal(spare, spareOf(m.observed.Previous)) {
 			return "a decision changed what it judges"
 		}
 		if broken := m.forbidden(&plan); broken != "" {
@@ -103,17 +108,23 @@ func (m *model) run() (broken string) {
 	}
 }
 
+// spareOf is the room behind a slice, into which a careless append writes.
+func spareOf(tokens []Token) []Token { return tokens[len(tokens):cap(tokens)] }
+
 // forbidden says what a plan does that none may ever do.
 func (m *model) forbidden(plan *Plan) string {
 	o := &m.observed
+	if _, blocked := m.kept(plan.Action); blocked {
+		return "asked a service that can't be asked, or not again by now"
+	}
 	switch plan.Action {
 	case Mint:
-		switch due := !o.RenewalTime.IsZero() && !o.Now.Before(o.RenewalTime); {
-		case o.HoldsCurrent() && !due:
+		switch {
+		case o.HoldsCurrent() && !m.renewalDue():
 			return "minted for nothing"
-		case o.attemptFailed() && !o.Secret.Tried:
+		case m.lostAttempt() && !o.Secret.Tried:
 			return "minted after a failed attempt without a dry run"
-		case plan.Unscheduled == (o.HoldsCurrent() && !o.attemptFailed()):
+		case plan.Unscheduled == (o.HoldsCurrent() && !m.lostAttempt()):
 			return "took a lost token for one that is due, or the other way round"
 		case !o.Finalizer:
 			return "minted without the finalizer"
@@ -125,7 +136,8 @@ func (m *model) forbidden(plan *Plan) string {
 			return "minted too often within an hour"
 		case len(o.Previous) >= MaxPrevious:
 			return "minted beside too many previous tokens"
-		case o.Current != nil && plan.Revision <= o.Current.Revision,
+		case plan.Revision <= o.LastRevision,
+			o.Current != nil && plan.Revision <= o.Current.Revision,
 			slices.ContainsFunc(o.Previous, func(p Token) bool { return plan.Revision <= p.Revision }):
 			return "minted under a revision that is not new"
 		}
@@ -136,7 +148,7 @@ func (m *model) forbidden(plan *Plan) string {
 		}
 		return m.mayWrite()
 	case TryWrite:
-		if o.Secret.RefusedAgain || o.Secret.Tried || o.Secret.Refused == nil && !o.attemptFailed() {
+		if o.Secret.RefusedAgain || o.Secret.Tried || o.Secret.Refused == nil && !m.lostAttempt() {
 			return "tried what was not refused, or was tried before"
 		}
 		unrefused := *m
@@ -152,6 +164,17 @@ func (m *model) forbidden(plan *Plan) string {
 		}
 	case Revoke:
 		return m.mayRevoke(plan.Revisions)
+	case StrikeOff:
+		return m.mayStrikeOff(plan.Revisions)
+	case Look:
+		switch {
+		case o.Current == nil || o.LookAt.IsZero() || o.LookAt.After(o.Now):
+			return "looked at the service for nothing, or too early"
+		case o.Deleting || o.NamespaceTerminating || o.Suspended || o.SpecProblem != nil:
+			return "looked at the service for a resource that is to be left alone"
+		case !o.HoldsCurrent() || o.Secret.Outdated && o.Pending == nil:
+			return "looked at the service before the Secret was in order"
+		}
 	case Settle:
 		if o.Pending == nil || (!o.Secret.Confirmed && !o.Deleting) {
 			return "settled what is not open, or may be finished"
@@ -195,6 +218,66 @@ func (m *model) mayWrite() string {
 	return ""
 }
 
+// kept says whether something keeps an action from being done that needs the service, and what is to be told of it.
+func (m *model) kept(action Action) (problem *Problem, kept bool) {
+	o := &m.observed
+	if !slices.Contains([]Action{Mint, Settle, Revoke, Look}, action) {
+		return nil, false
+	}
+	if o.ServiceProblem != nil {
+		return o.ServiceProblem, true
+	}
+	if failure := o.Failures[action]; failure.Until.After(o.Now) {
+		return failure.Problem, true
+	}
+	return nil, false
+}
+
+func (m *model) renewalDue() bool {
+	o := &m.observed
+	return !o.RenewalTime.IsZero() && !o.RenewalTime.After(o.Now)
+}
+
+// lostAttempt says whether, since the current token was made, there was another that never got into the Secret.
+func (m *model) lostAttempt() bool {
+	o := &m.observed
+	return slices.ContainsFunc(o.Previous, func(p Token) bool {
+		return p.Replaced.IsZero() && !p.Absent && (o.Current == nil || o.Current.Revision < p.Revision)
+	})
+}
+
+// mayStrikeOff says why one of these tokens may not be struck off without being revoked.
+func (m *model) mayStrikeOff(revisions []int64) string {
+	o := &m.observed
+	tokens := m.toRevoke()
+	_, kept := m.kept(Revoke)
+	switch {
+	case len(revisions) == 0:
+		return "struck off nothing"
+	case !kept:
+		return "struck off what could be revoked"
+	case o.Deleting && o.Pending != nil:
+		return "struck off tokens before the open attempt was settled"
+	case !o.Deleting && (o.Suspended || o.NamespaceTerminating || !o.Secret.Confirmed):
+		return "struck off tokens of a resource that is to be left alone, or before the Secret was read"
+	}
+	for _, revision := range revisions {
+		at := slices.IndexFunc(tokens, func(p Token) bool { return p.Revision == revision })
+		if at < 0 {
+			return "struck off a token that is not there, or needed"
+		}
+		if !dead(&tokens[at], o.Now) {
+			return "struck off a token that may live"
+		}
+	}
+	return ""
+}
+
+// dead says whether a token ended more than an hour ago, by the word of the service.
+func dead(t *Token, now time.Time) bool {
+	return !t.Absent && !t.Expires.IsZero() && now.Sub(t.Expires) > time.Hour
+}
+
 // mayRevoke says why one of these tokens may not be revoked now.
 func (m *model) mayRevoke(revisions []int64) string {
 	o := &m.observed
@@ -215,10 +298,14 @@ func (m *model) mayRevoke(revisions []int64) string {
 		if at < 0 {
 			return "revoked the current token"
 		}
-		switch previous := o.Previous[at]; {
-		case m.live.State == SecretOurs && m.live.SHA256 == previous.SHA256:
+		previous := o.Previous[at]
+		closedLongAgo := !previous.Closed.IsZero() && o.Now.Sub(previous.Closed) >= time.Hour
+		switch attempt := previous.Replaced.IsZero() && !closedLongAgo; {
+		case m.live.State == SecretOurs && previous.SHA256 != "" && m.live.SHA256 == previous.SHA256:
 			return "revoked what the Secret holds"
-		case previous.Replaced.IsZero() && (o.Current == nil || o.Current.Revision < revision):
+		case attempt && previous.Absent:
+			return "asked too early for a token of an attempt that had none"
+		case attempt && (o.Current == nil || o.Current.Revision < revision):
 			return "revoked an attempt that may still be on its way into the Secret"
 		case previous.RevokeAt.After(o.Now):
 			return "revoked a token within its grace period"
@@ -247,20 +334,21 @@ func (o *Observation) exists() bool {
 // would be missed.
 func (m *model) waits(plan *Plan) string {
 	o := &m.observed
-	if o.Deleting {
-		if o.Finalizer {
-			return "keeps a resource that is to go"
-		}
+	if o.Deleting && !o.Finalizer {
 		return ""
 	}
 	if !m.because(plan.Problem) {
 		return "waits without cause"
 	}
-	if there := o.Current != nil && !o.Current.expired(o.Now); there && !o.HoldsCurrent() && !o.Secret.Confirmed && !o.NamespaceTerminating {
+	there := o.Current != nil && !o.Current.expired(o.Now)
+	if there && !o.HoldsCurrent() && !o.Secret.Confirmed && !o.NamespaceTerminating && !o.Deleting {
 		return "says that the token is lost before the Secret was read"
 	}
 	if !plan.Next.IsZero() && !plan.Next.After(o.Now) {
 		return "waits for what is past"
+	}
+	if broken := m.leaves(); broken != "" {
+		return broken
 	}
 	if plan.Problem == o.Secret.Refused && o.Secret.Refused != nil && (plan.Next.IsZero() || plan.Next.After(o.Now.Add(RefusedRetry))) {
 		return "waits too long with a write that is refused"
@@ -273,42 +361,137 @@ func (m *model) waits(plan *Plan) string {
 	later.Storm = storm(plan)
 	later.Now = o.Now.Add(time.Duration(m.Int64N(int64(longest))))
 	then := Decide(later)
+	if m.unforeseen(&later) {
+		return ""
+	}
 	if then.Action != Wait || !reflect.DeepEqual(then.Problem, plan.Problem) {
 		return "missed by waiting: " + show(then)
 	}
-	if later.HoldsCurrent() != o.HoldsCurrent() {
+	if !o.Deleting && later.HoldsCurrent() != o.HoldsCurrent() {
 		return "missed by waiting: the token's expiry"
 	}
 	return ""
 }
 
-// because says whether a problem, or none, is what keeps a token from being minted, or from being as it should be.
+// unforeseen says whether something happens until later for which nobody is woken: tokens that can't be revoked are dead by
+// then, or what a suspended resource tells of the service, or does there, changes.
+func (m *model) unforeseen(later *Observation) bool {
+	o := &m.observed
+	_, unrevoked := m.kept(Revoke)
+	return unrevoked && slices.ContainsFunc(append(slices.Clone(o.Previous), m.toRevoke()...), func(p Token) bool { return !dead(&p, o.Now) && dead(&p, later.Now) }) ||
+		o.Suspended && !o.Deleting && (o.ServiceProblem != nil || len(o.Failures) > 0)
+}
+
+// leaves says what is left undone that needs no Secret to be written.
+func (m *model) leaves() string {
+	o := &m.observed
+	if !o.Deleting && (o.Suspended || o.NamespaceTerminating) || o.Deleting && o.Pending != nil {
+		return ""
+	}
+	_, unrevoked := m.kept(Revoke)
+	for _, t := range m.toRevoke() {
+		switch {
+		case !unrevoked:
+			return "leaves a token that is to be revoked"
+		case dead(&t, o.Now):
+			return "leaves a token that is to be struck off"
+		}
+	}
+	if _, unseen := m.kept(Look); !unseen && m.inOrder() && !o.LookAt.IsZero() && !o.LookAt.After(o.Now) {
+		return "leaves a token that is to be looked for"
+	}
+	return ""
+}
+
+// toRevoke are the tokens that have had their time.
+func (m *model) toRevoke() []Token {
+	o := &m.observed
+	if o.Deleting {
+		tokens := slices.Clone(o.Previous)
+		if o.Current != nil {
+			tokens = append(tokens, *o.Current)
+		}
+		return tokens
+	}
+	return slices.DeleteFunc(slices.Clone(o.Previous), func(p Token) bool {
+		switch {
+		case p.expired(o.Now):
+			return false
+		case o.Secret.State == SecretOurs && p.SHA256 != "" && o.Secret.SHA256 == p.SHA256:
+			return true
+		case !p.Replaced.IsZero():
+			return p.RevokeAt.After(o.Now)
+		case !p.Absent && o.Current != nil && o.Current.Revision > p.Revision:
+			return false
+		default:
+			return p.Closed.IsZero() || o.Now.Sub(p.Closed) < time.Hour
+		}
+	})
+}
+
+// inOrder says whether there is nothing to mint, to settle or to write.
+func (m *model) inOrder() bool {
+	o := &m.observed
+	return !o.Deleting && !o.NamespaceTerminating && !o.Suspended && o.SpecProblem == nil &&
+		o.HoldsCurrent() && !o.Missing && o.Pending == nil && !o.Secret.Outdated && !m.renewalDue()
+}
+
+// because says whether a problem, or none, is what keeps a token from being minted, or from being as it should be, or one
+// from being revoked that has had its time.
 func (m *model) because(problem *Problem) bool {
 	o := &m.observed
-	unblocked := !o.Suspended && !o.NamespaceTerminating && o.SpecProblem == nil
-	outdated := o.HoldsCurrent() && o.Secret.Outdated
-	if problem == nil {
-		return o.HoldsCurrent() && (o.Suspended || unblocked && !outdated)
+	settling, unsettled := m.kept(Settle)
+	minting, unminted := m.kept(Mint)
+	revoking, unrevoked := m.kept(Revoke)
+	looking, _ := m.kept(Look)
+	open, holds := o.Pending != nil, o.HoldsCurrent() && !o.Missing
+	switch {
+	case o.Deleting && open:
+		return unsettled && problem == settling
+	case o.Deleting:
+		return o.exists() && unrevoked && problem == revoking
+	}
+
+	unblocked := !o.NamespaceTerminating && !o.Suspended && o.SpecProblem == nil
+	outdated := holds && o.Secret.Outdated
+	// left: nothing is to be done but what the service keeps from being done; told: there is something to say of it.
+	left := m.inOrder() || o.Suspended && holds
+	overdue := len(m.toRevoke()) > 0
+	told := o.Refusal != nil || open && settling != nil ||
+		!open && overdue && revoking != nil || !open && looking != nil && o.ServiceProblem == nil
+	switch {
+	case problem == nil && open && !o.Suspended:
+		return unblocked && unsettled && settling == nil
+	case problem == nil:
+		return left && !told || unblocked && !outdated && (!holds || m.renewalDue()) && unminted && minting == nil
+	case problem == settling && open:
+		return unsettled && (unblocked || o.Suspended && holds)
+	case problem == minting && !open && unblocked && (!holds || m.renewalDue() && !outdated):
+		return unminted && o.Refusal == nil && o.IssuerProblem == nil
+	case problem == revoking && !open:
+		return left && unrevoked && overdue && o.Refusal == nil
+	case problem == looking:
+		return left && !open && o.Refusal == nil && o.ServiceProblem == nil
 	}
 	switch problem.Reason {
 	case v1alpha1.ReasonNamespaceTerminating:
 		return o.NamespaceTerminating
 	case v1alpha1.ReasonSuspended:
-		return o.Suspended && !o.HoldsCurrent()
+		return o.Suspended && !holds
 	case v1alpha1.ReasonInvalidTemplate:
 		return problem == o.SpecProblem && !o.Suspended
 	case v1alpha1.ReasonNotGranted:
-		return problem == o.Refusal && (unblocked && !outdated || o.Suspended)
+		return problem == o.Refusal && (unblocked && (open || !outdated) || o.Suspended)
 	case v1alpha1.ReasonIssuerNotReady:
-		return problem == o.IssuerProblem && unblocked && !outdated
+		return problem == o.IssuerProblem && unblocked && !outdated && !open
 	case v1alpha1.ReasonSecretConflict:
-		return problem == o.Secret.Conflict && o.Secret.Confirmed && unblocked
+		return problem == o.Secret.Conflict && o.Secret.Confirmed && unblocked && !open
 	case v1alpha1.ReasonSecretRefused:
-		return problem == o.Secret.Refused && o.Secret.RefusedAgain && unblocked
+		return problem == o.Secret.Refused && o.Secret.RefusedAgain && unblocked && !open
 	case v1alpha1.ReasonMintStorm:
-		return (!o.HoldsCurrent() || o.attemptFailed()) && (problem == o.Storm || within(o.Now, o.Mints) >= MaxUnscheduledMints) && unblocked
+		return (!holds || m.lostAttempt()) && (problem == o.Storm || within(o.Now, o.Mints) >= MaxUnscheduledMints) && unblocked && !open
 	case v1alpha1.ReasonTooManyPrevious:
-		return len(o.Previous) >= MaxPrevious && unblocked && !outdated
+		return len(o.Previous) >= MaxPrevious && unblocked && !outdated && !open
 	default:
 		return false
 	}
@@ -331,6 +514,9 @@ func (m *model) others(plan *Plan) {
 	}
 	o.Now = o.Now.Add(time.Duration(m.IntN(15)) * time.Minute)
 	deed := m.IntN(12)
+	if m.outside {
+		deed = m.IntN(16)
+	}
 	switch {
 	case m.thief:
 		deed = 0
@@ -353,7 +539,7 @@ func (m *model) others(plan *Plan) {
 		if m.chance(30) {
 			o.SpecProblem = wrongSpec
 		}
-		o.Storm, o.Mints, m.minted = nil, nil, nil
+		o.Storm, o.Mints, m.minted, o.Failures = nil, nil, nil, nil
 		m.live.Outdated = m.live.State == SecretOurs
 	case 7, 8: // The issuer does.
 		if o.IssuerProblem, o.Refusal = nil, nil; m.chance(30) {
@@ -367,6 +553,17 @@ func (m *model) others(plan *Plan) {
 		o.Finalizer = o.Finalizer && o.Deleting
 	case 11:
 		o.Deleting = true
+	case 12, 13: // The service goes down, or comes back.
+		if o.ServiceProblem != nil {
+			o.ServiceProblem = nil
+		} else {
+			o.ServiceProblem = serviceDown
+		}
+	case 14: // It loses the token, and somebody else's look may have shown that.
+		m.forgot = o.Current != nil
+		o.Missing = m.forgot && m.chance(30)
+	case 15:
+		o.Failures = randomFailures(m.Rand, o.Now)
 	}
 	m.begin()
 }
@@ -405,7 +602,8 @@ func (m *model) apply(plan *Plan) {
 	case ReadSecret:
 		m.see(m.live, true)
 		for i := range o.Previous {
-			if seen := &o.Previous[i]; o.Secret.State == SecretOurs && o.Secret.SHA256 == seen.SHA256 && seen.Replaced.IsZero() {
+			seen := &o.Previous[i]
+			if o.Secret.State == SecretOurs && seen.SHA256 != "" && o.Secret.SHA256 == seen.SHA256 && seen.Replaced.IsZero() {
 				seen.Replaced, seen.RevokeAt = o.Now, o.Now.Add(day)
 			}
 		}
@@ -419,8 +617,11 @@ func (m *model) apply(plan *Plan) {
 		m.live.Outdated, m.unlabeled = false, false
 		m.see(m.live, true)
 	case Mint:
-		value := "revision " + strconv.FormatInt(plan.Revision, 10)
-		o.Pending = &Token{Revision: plan.Revision, SHA256: value, Expires: o.Now.Add(90 * day)}
+		o.LastRevision = plan.Revision
+		o.Pending = &Token{Revision: plan.Revision, Expires: m.expiry()}
+		if !m.outside {
+			o.Pending.SHA256 = valueOf(plan.Revision)
+		}
 		if plan.Unscheduled {
 			o.Mints = append(o.Mints, o.Now)
 			o.Mints = o.Mints[max(0, len(o.Mints)-MaxUnscheduledMints):]
@@ -429,22 +630,41 @@ func (m *model) apply(plan *Plan) {
 		if m.killed() {
 			return
 		}
+		if m.fails(Mint, limitReached) {
+			if m.chance(50) { // It is sure that nothing was made.
+				o.Pending = nil
+			}
+			return
+		}
 		m.write()
 	case Finish:
 		m.finish()
 	case Settle:
-		shown := m.chance(50)
+		if m.fails(Settle, ambiguous) {
+			return
+		}
+		shown := m.chance(50) || m.live.State == SecretOurs && m.live.SHA256 == valueOf(o.Pending.Revision)
 		if shown && !o.Deleting && !o.NamespaceTerminating && o.Secret.Conflict == nil && o.Secret.Refused == nil {
 			m.write()
 			return
 		}
-		o.Previous = append(o.Previous, Token{Revision: o.Pending.Revision, SHA256: o.Pending.SHA256, Expires: o.Pending.Expires})
-		o.Pending = nil
+		closed := Token{Revision: o.Pending.Revision, SHA256: o.Pending.SHA256, Expires: o.Pending.Expires}
+		if m.outside {
+			closed.Closed, closed.Absent = o.Now, !shown && m.chance(50)
+		}
+		o.Previous, o.Pending = append(o.Previous, closed), nil
 	case Revoke:
-		revoked := func(p Token) bool { return slices.Contains(plan.Revisions, p.Revision) }
-		o.Previous = slices.DeleteFunc(o.Previous, revoked)
-		if o.Current != nil && revoked(*o.Current) {
-			o.Current, o.RenewalTime = nil, time.Time{}
+		revisions := plan.Revisions
+		if m.fails(Revoke, unproven) { // Up to some token it went well.
+			revisions = revisions[:m.IntN(len(revisions))]
+		}
+		m.drop(revisions)
+	case StrikeOff:
+		m.drop(plan.Revisions)
+	case Look:
+		o.LookAt = o.Now.Add(time.Duration(1+m.IntN(60)) * time.Minute)
+		if !m.fails(Look, roleMissing) {
+			o.Missing = m.forgot
 		}
 	case DeleteSecret:
 		if m.live.State != SecretAbsent && (m.live.State != o.Secret.State || m.live.SHA256 != o.Secret.SHA256) {
@@ -455,6 +675,48 @@ func (m *model) apply(plan *Plan) {
 		m.see(m.live, true)
 	case Release:
 		o.Finalizer = false
+	}
+}
+
+// fails says whether an action at the service comes to nothing, and records that as the engine does.
+func (m *model) fails(action Action, problem *Problem) bool {
+	o := &m.observed
+	if !m.outside || !m.chance(30) {
+		delete(o.Failures, action)
+		return false
+	}
+	failure := Failure{Problem: problem, Until: o.Now.Add(time.Duration(1+m.IntN(3000)) * time.Second)}
+	if m.chance(30) {
+		failure.Problem = nil
+	}
+	if o.Failures == nil {
+		o.Failures = map[Action]Failure{}
+	}
+	o.Failures[action] = failure
+	return true
+}
+
+// expiry is what the service says of a new token: a service outside of the cluster may say nothing, or what it likes.
+func (m *model) expiry() time.Time {
+	switch {
+	case m.outside && m.chance(20):
+		return time.Time{}
+	case m.outside && m.chance(20):
+		return m.observed.Now.Add(time.Duration(1+m.IntN(400*24)) * time.Hour)
+	default:
+		return m.observed.Now.Add(90 * day)
+	}
+}
+
+func valueOf(revision int64) string { return "revision " + strconv.FormatInt(revision, 10) }
+
+// drop strikes tokens off the status.
+func (m *model) drop(revisions []int64) {
+	o := &m.observed
+	dropped := func(p Token) bool { return slices.Contains(revisions, p.Revision) }
+	o.Previous = slices.DeleteFunc(o.Previous, dropped)
+	if o.Current != nil && dropped(*o.Current) {
+		o.Current, o.RenewalTime = nil, time.Time{}
 	}
 }
 
@@ -473,7 +735,7 @@ func (m *model) write() {
 		m.tryWrite()
 		return
 	}
-	m.put(Secret{State: SecretOurs, SHA256: m.observed.Pending.SHA256})
+	m.put(Secret{State: SecretOurs, SHA256: valueOf(m.observed.Pending.Revision)})
 	m.unlabeled = false
 	if m.killed() {
 		return
@@ -490,23 +752,25 @@ func (m *model) finish() {
 		o.Previous = append(o.Previous, previous)
 	}
 	o.Current, o.Pending = o.Pending, nil
-	if o.RenewalTime = (time.Time{}); !o.Current.Expires.IsZero() {
-		o.RenewalTime = RenewalTime(o.Now, o.Current.Expires, 90*day, 30*day, m.Float64())
-	}
+	o.Current.SHA256 = valueOf(o.Current.Revision)
+	o.Missing, m.forgot = false, false
+	o.RenewalTime = RenewalTime(o.Now, o.Current.Expires, 90*day, 30*day, m.Float64())
 }
 
-// killed says whether the process ends here; some runs have one such end. Another process begins anew.
+// killed says whether the process ends here; some runs have one such end. Another process begins anew, and knows of no
+// failure.
 func (m *model) killed() bool {
 	if m.crashes == 0 || m.IntN(2) == 0 {
 		return false
 	}
 	m.crashes--
+	m.observed.Failures = nil
 	m.begin()
 	return true
 }
 
-// randomObservation is any observation in which no two tokens share a revision.
-func randomObservation(random *rand.Rand) Observation {
+// randomObservation is any observation in which no two tokens share a revision. outside: of a service outside of the cluster.
+func randomObservation(random *rand.Rand, outside bool) Observation {
 	chance := func(percent int) bool { return random.IntN(100) < percent }
 	when := func() time.Time {
 		if chance(10) {
@@ -518,7 +782,7 @@ func randomObservation(random *rand.Rand) Observation {
 	newToken := func() *Token {
 		revision := int64(revisions[0]) + 1
 		revisions = revisions[1:]
-		made := &Token{Revision: revision, SHA256: "revision " + strconv.FormatInt(revision, 10)}
+		made := &Token{Revision: revision, SHA256: valueOf(revision)}
 		if chance(80) {
 			made.Expires = when()
 		}
@@ -556,11 +820,21 @@ func randomObservation(random *rand.Rand) Observation {
 		previous := newToken()
 		if chance(60) {
 			previous.Replaced, previous.RevokeAt = noon.Add(-time.Hour), when()
+		} else if outside {
+			previous.Closed = noon.Add(-time.Duration(random.IntN(120)) * time.Minute)
+			if previous.Absent = chance(50); previous.Absent {
+				previous.SHA256 = ""
+			}
 		}
 		o.Previous = append(o.Previous, *previous)
 	}
 	if chance(30) {
-		o.Pending = newToken()
+		if o.Pending = newToken(); outside && chance(50) {
+			o.Pending.SHA256 = "" // The service is yet to choose it.
+		}
+	}
+	if chance(70) {
+		o.LastRevision = int64(random.IntN(50))
 	}
 	if chance(10) { // A crowd that is not due.
 		for len(o.Previous) < 26+random.IntN(6) {
@@ -569,12 +843,41 @@ func randomObservation(random *rand.Rand) Observation {
 			o.Previous = append(o.Previous, *previous)
 		}
 	}
+	if outside {
+		if chance(15) {
+			o.ServiceProblem = serviceDown
+		}
+		o.Failures = randomFailures(random, noon)
+		o.Missing = o.Current != nil && chance(15)
+		if chance(70) {
+			o.LookAt = when()
+		}
+	}
 	o.Secret = randomSecret(random, &o)
 	o.Secret.Confirmed = chance(50)
 	if chance(20) {
 		o.Secret.Refused, o.Secret.RefusedAgain = refused, chance(30)
 	}
 	return o
+}
+
+// randomFailures are any of the actions that need the service, some of which may be tried again by now.
+func randomFailures(random *rand.Rand, now time.Time) map[Action]Failure {
+	failures := map[Action]Failure{}
+	for _, failed := range []struct {
+		action  Action
+		problem *Problem
+	}{{Mint, limitReached}, {Settle, ambiguous}, {Revoke, unproven}, {Look, roleMissing}} {
+		if random.IntN(4) > 0 {
+			continue
+		}
+		failure := Failure{Problem: failed.problem, Until: now.Add(time.Duration(random.IntN(120)-30) * time.Minute)}
+		if random.IntN(3) == 0 {
+			failure.Problem = nil
+		}
+		failures[failed.action] = failure
+	}
+	return failures
 }
 
 // randomSecret is any Secret that may be there beside these tokens.
@@ -588,7 +891,7 @@ func randomSecret(random *rand.Rand, o *Observation) Secret {
 		values = append(values, o.Current.SHA256, o.Current.SHA256, o.Current.SHA256)
 	}
 	if o.Pending != nil {
-		values = append(values, o.Pending.SHA256)
+		values = append(values, valueOf(o.Pending.Revision))
 	}
 	for i := range min(3, len(o.Previous)) {
 		values = append(values, o.Previous[i].SHA256)
@@ -612,7 +915,7 @@ func clone(o Observation) Observation {
 		pending := *o.Pending
 		o.Pending = &pending
 	}
-	o.Previous, o.Mints = slices.Clone(o.Previous), slices.Clone(o.Mints)
+	o.Previous, o.Mints, o.Failures = slices.Clone(o.Previous), slices.Clone(o.Mints), maps.Clone(o.Failures)
 	return o
 }
 

@@ -13,16 +13,20 @@ func deleting(o *Observation) *Plan {
 	case !o.Finalizer:
 		return &Plan{Action: Wait}
 	case o.Pending != nil:
+		if problem, blocked := o.blocked(Settle); blocked {
+			return o.wait(problem)
+		}
 		return &Plan{Action: Settle}
 	case o.Current != nil || len(o.Previous) > 0:
-		plan := &Plan{Action: Revoke}
-		for _, previous := range o.Previous {
-			plan.Revisions = append(plan.Revisions, previous.Revision)
-		}
+		tokens := o.Previous
 		if o.Current != nil {
-			plan.Revisions = append(plan.Revisions, o.Current.Revision)
+			tokens = append(tokens[:len(tokens):len(tokens)], *o.Current)
 		}
-		return plan
+		if plan := o.revoke(tokens); plan != nil {
+			return plan
+		}
+		problem, _ := o.blocked(Revoke)
+		return o.wait(problem)
 	case o.Secret.State == SecretOurs:
 		return &Plan{Action: DeleteSecret}
 	case !o.Secret.Confirmed:
@@ -57,9 +61,39 @@ func openAttempt(o *Observation) *Plan {
 		return &Plan{Action: ReadSecret}
 	case o.Secret.State == SecretOurs && o.Pending.SHA256 != "" && o.Secret.SHA256 == o.Pending.SHA256:
 		return &Plan{Action: Finish}
-	default:
-		return &Plan{Action: Settle}
 	}
+	if _, blocked := o.blocked(Settle); blocked {
+		return nil // Minting waits for it; the rest need not.
+	}
+	return &Plan{Action: Settle}
+}
+
+// blocked says whether an action that needs the service has to wait, and for what, if there is something to tell.
+func (o *Observation) blocked(action Action) (problem *Problem, blocked bool) {
+	if o.ServiceProblem != nil {
+		return o.ServiceProblem, true
+	}
+	failure, failed := o.Failures[action]
+	return failure.Problem, failed && o.Now.Before(failure.Until)
+}
+
+// revoke is the plan to revoke tokens: as soon as the service can be asked; nil until then. Those that are dead anyway, by
+// the service's own word, need not wait for it.
+func (o *Observation) revoke(tokens []Token) *Plan {
+	_, blocked := o.blocked(Revoke)
+	plan := &Plan{Action: Revoke}
+	if blocked {
+		plan.Action = StrikeOff
+	}
+	for i := range tokens {
+		if t := &tokens[i]; !blocked || (!t.Absent && !t.Expires.IsZero() && o.Now.After(t.Expires.Add(ExpiryMargin))) {
+			plan.Revisions = append(plan.Revisions, t.Revision)
+		}
+	}
+	if plan.Revisions == nil {
+		return nil
+	}
+	return plan
 }
 
 func suspended(o *Observation) *Plan {
@@ -67,7 +101,7 @@ func suspended(o *Observation) *Plan {
 	case !o.Suspended:
 		return nil
 	case o.HoldsCurrent():
-		return &Plan{Action: Wait, Next: o.Current.Expires, Problem: o.Refusal}
+		return &Plan{Action: Wait, Next: o.Current.Expires, Problem: o.openProblem()}
 	case o.lossUnconfirmed():
 		return &Plan{Action: ReadSecret}
 	default:
@@ -79,14 +113,9 @@ func suspended(o *Observation) *Plan {
 }
 
 func previousDue(o *Observation) *Plan {
-	plan := &Plan{Action: Revoke}
-	for i := range o.Previous {
-		if o.due(&o.Previous[i]) {
-			plan.Revisions = append(plan.Revisions, o.Previous[i].Revision)
-		}
-	}
+	plan := o.revoke(o.allDue())
 	switch {
-	case plan.Revisions == nil:
+	case plan == nil:
 		return nil
 	case !o.Secret.Confirmed:
 		return &Plan{Action: ReadSecret} // It may hold what is due.
@@ -95,9 +124,19 @@ func previousDue(o *Observation) *Plan {
 	}
 }
 
-// due says whether a previous token has had its time. A closed attempt has it once the Secret was written with a
-// later revision: from then on no write of that attempt which is still under way can succeed. What the Secret holds,
-// for want of anything newer, is never due before it expires.
+func (o *Observation) allDue() (due []Token) {
+	for i := range o.Previous {
+		if o.due(&o.Previous[i]) {
+			due = append(due, o.Previous[i])
+		}
+	}
+	return due
+}
+
+// due says whether a previous token has had its time. A closed attempt with a token has it once the Secret was written with
+// a later revision: from then on no write of that attempt which is still under way can succeed. A service is asked for what
+// may have come of a closed attempt after a while. What the Secret holds, for want of anything newer, is never due before
+// it expires.
 func (o *Observation) due(previous *Token) bool {
 	switch {
 	case previous.expired(o.Now):
@@ -105,7 +144,10 @@ func (o *Observation) due(previous *Token) bool {
 	case o.Secret.State == SecretOurs && previous.SHA256 != "" && o.Secret.SHA256 == previous.SHA256:
 		return false
 	case previous.Replaced.IsZero():
-		return o.Current != nil && o.Current.Revision > previous.Revision
+		if !previous.Absent && o.Current != nil && o.Current.Revision > previous.Revision {
+			return true
+		}
+		return !previous.Closed.IsZero() && !o.Now.Before(previous.Closed.Add(ClosedAttemptCheck))
 	default:
 		return !o.Now.Before(previous.RevokeAt)
 	}
@@ -131,6 +173,10 @@ func mint(o *Observation) *Plan {
 }
 
 func mintOrWait(o *Observation) *Plan {
+	if o.Pending != nil {
+		problem, _ := o.blocked(Settle)
+		return o.wait(problem)
+	}
 	due := !o.RenewalTime.IsZero() && !o.Now.Before(o.RenewalTime)
 	if o.HoldsCurrent() && !due {
 		return nil
@@ -143,6 +189,9 @@ func mintOrWait(o *Observation) *Plan {
 		return o.wait(o.Refusal)
 	case o.IssuerProblem != nil:
 		return o.wait(o.IssuerProblem)
+	}
+	if problem, blocked := o.blocked(Mint); blocked {
+		return o.wait(problem)
 	}
 	if plan := o.writeBlocked(); plan != nil {
 		return plan
@@ -167,7 +216,7 @@ func mintOrWait(o *Observation) *Plan {
 }
 
 func rewrite(o *Observation) *Plan {
-	if !o.HoldsCurrent() || !o.Secret.Outdated {
+	if !o.HoldsCurrent() || !o.Secret.Outdated || o.Pending != nil {
 		return nil
 	}
 	if plan := o.writeBlocked(); plan != nil {
@@ -181,11 +230,11 @@ func (o *Observation) lossUnconfirmed() bool {
 	return o.Current != nil && !o.Current.expired(o.Now) && !o.HoldsCurrent() && !o.Secret.Confirmed
 }
 
-// attemptFailed says whether the latest attempt to mint was closed before its token was in the Secret. The write may
-// fail again, so no other token is made before a dry run shows that it can succeed.
+// attemptFailed says whether the latest attempt to mint was closed with a token, before that was in the Secret. The write
+// may fail again, so no other token is made before a dry run shows that it can succeed.
 func (o *Observation) attemptFailed() bool {
 	for i := range o.Previous {
-		if closed := &o.Previous[i]; closed.Replaced.IsZero() && (o.Current == nil || closed.Revision > o.Current.Revision) {
+		if closed := &o.Previous[i]; !closed.Absent && closed.Replaced.IsZero() && (o.Current == nil || closed.Revision > o.Current.Revision) {
 			return true
 		}
 	}
@@ -212,7 +261,32 @@ func (o *Observation) writeBlocked() *Plan {
 	}
 }
 
-func rest(o *Observation) *Plan { return o.wait(o.Refusal) }
+func look(o *Observation) *Plan {
+	if _, blocked := o.blocked(Look); blocked || o.Current == nil || o.LookAt.IsZero() || o.Now.Before(o.LookAt) {
+		return nil
+	}
+	return &Plan{Action: Look}
+}
+
+func rest(o *Observation) *Plan { return o.wait(o.openProblem()) }
+
+// openProblem is what is amiss while nothing has to be minted; nil if nothing is.
+func (o *Observation) openProblem() *Problem {
+	if o.Refusal != nil {
+		return o.Refusal
+	}
+	if o.Pending != nil {
+		problem, _ := o.blocked(Settle)
+		return problem
+	}
+	for _, action := range []Action{Revoke, Look} {
+		problem, blocked := o.blocked(action)
+		if blocked && problem != nil && (action == Look && o.ServiceProblem == nil || action == Revoke && len(o.allDue()) > 0) {
+			return problem
+		}
+	}
+	return nil
+}
 
 func (o *Observation) wait(problem *Problem) *Plan {
 	return &Plan{Action: Wait, Next: o.next(), Problem: problem}
@@ -229,9 +303,9 @@ func (o *Observation) recentMints() int {
 }
 
 func (o *Observation) nextRevision() int64 {
-	var last int64
+	last := o.LastRevision
 	if o.Current != nil {
-		last = o.Current.Revision
+		last = max(last, o.Current.Revision)
 	}
 	for _, previous := range o.Previous {
 		last = max(last, previous.Revision)
@@ -248,12 +322,19 @@ func (o *Observation) next() time.Time {
 		}
 	}
 	consider(o.RenewalTime)
+	consider(o.LookAt)
 	if o.Current != nil {
 		consider(o.Current.Expires)
 	}
 	for _, previous := range o.Previous {
 		consider(previous.Expires)
 		consider(previous.RevokeAt)
+		if !previous.Closed.IsZero() {
+			consider(previous.Closed.Add(ClosedAttemptCheck))
+		}
+	}
+	for _, failure := range o.Failures {
+		consider(failure.Until)
 	}
 	return next
 }

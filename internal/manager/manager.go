@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -32,6 +33,7 @@ import (
 	"github.com/tokensteward/tokensteward/controllers"
 	"github.com/tokensteward/tokensteward/internal/authority"
 	"github.com/tokensteward/tokensteward/internal/issuer/builtin"
+	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 )
 
 // Scheme knows every type that the operator reads or writes.
@@ -42,13 +44,20 @@ func Scheme() *runtime.Scheme {
 	return scheme
 }
 
-// cacheOptions bound what the operator keeps in memory: of all Secrets, only its own.
+// ours selects the Secrets that the operator follows.
+var ours = func() labels.Selector {
+	requirement, err := labels.NewRequirement(v1alpha1.ManagedLabel, selection.In, []string{v1alpha1.ManagedTokens, v1alpha1.ManagedCredentials})
+	utilruntime.Must(err)
+	return labels.NewSelector().Add(*requirement)
+}()
+
+// cacheOptions bound what the operator keeps in memory: of all Secrets, only its own and the issuers' credentials.
 func cacheOptions(freshness *authority.Freshness) cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		NewInformer:      freshness.NewInformer,
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}: {Label: labels.SelectorFromSet(labels.Set{v1alpha1.ManagedLabel: "true"})},
+			&corev1.Secret{}: {Label: ours},
 		},
 	}
 }
@@ -113,9 +122,15 @@ func addControllers(ctx context.Context, mgr ctrlmanager.Manager, live client.Wi
 			return err
 		}
 	}
+	services := codacy.NewServices(codacy.Options{
+		Clock: clk, InstallationID: id, Limits: options.limits(), Timeout: options.ServiceTimeout, BreakerPause: options.ServicePause,
+		// It is sent within the renew deadline, and answered within the timeout; the rest is for gateways and queues that go
+		// on when the client has given up.
+		RequestLifetime: options.RenewDeadline + 4*options.ServiceTimeout,
+	})
 	tokens := controllers.TokenReconciler{
 		Client: mgr.GetClient(), Live: live, Clock: clk, Recorder: mgr.GetEventRecorder("tokensteward"),
-		InstallationID: id, BuiltIn: builtin.Issuer{}, RenewDeadline: options.RenewDeadline,
+		InstallationID: id, BuiltIn: builtin.Issuer{}, Services: services, RenewDeadline: options.RenewDeadline,
 	}
 	if err := controllers.SetupAccountTokens(mgr, tokens); err != nil {
 		return err
@@ -123,7 +138,9 @@ func addControllers(ctx context.Context, mgr ctrlmanager.Manager, live client.Wi
 	if err := controllers.SetupProjectTokens(mgr, tokens); err != nil {
 		return err
 	}
-	return controllers.SetupIssuers(mgr, controllers.IssuerReconciler{Client: mgr.GetClient(), Clock: clk})
+	return controllers.SetupIssuers(mgr, controllers.IssuerReconciler{
+		Client: mgr.GetClient(), Live: live, Clock: clk, Services: services, Namespace: options.Namespace, AllowedHosts: options.AllowedHosts,
+	})
 }
 
 func addAuthority(ctx context.Context, mgr ctrlmanager.Manager, live client.Client, freshness *authority.Freshness, options *Options, clk clock.PassiveClock) error {

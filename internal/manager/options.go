@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 )
 
 // Options are the operator's flags.
@@ -21,6 +25,14 @@ type Options struct {
 	LeaseDuration  time.Duration
 	RenewDeadline  time.Duration
 	RetryPeriod    time.Duration
+
+	// AllowedHosts are those that a TokenIssuer may connect to.
+	AllowedHosts []string
+	// RateLimits are the limits of requests to hosts, as host=requests/period/burst.
+	RateLimits []string
+	// ServiceTimeout bounds one request to a service, and ServicePause is how long one that does not answer is left alone.
+	ServiceTimeout time.Duration
+	ServicePause   time.Duration
 
 	AuthorityAddress  string
 	AuthorityCertDir  string
@@ -50,6 +62,12 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.RenewDeadline, "leader-elect-renew-deadline", 10*time.Second,
 		"How long a leader tries to renew its lease before it gives up. A mint that takes longer is not carried on.")
 	flags.DurationVar(&o.RetryPeriod, "leader-elect-retry-period", 2*time.Second, "How long replicas wait between tries to lead.")
+	flags.StringSliceVar(&o.AllowedHosts, "allowed-hosts", []string{"app.codacy.com"},
+		"Hosts, each with :port if it is not 443, that a TokenIssuer may connect to: whoever may create one decides where a Secret's value is sent. A ClusterTokenIssuer may connect anywhere.")
+	flags.StringSliceVar(&o.RateLimits, "service-rate-limits", []string{"app.codacy.com=1000/5m/50"},
+		"How many requests the operator makes to a host in a period, and how many of them at once: host=requests/period/burst.")
+	flags.DurationVar(&o.ServiceTimeout, "service-timeout", 30*time.Second, "How long a request to an issuer's service may take.")
+	flags.DurationVar(&o.ServicePause, "service-pause", 30*time.Second, "How long an issuer's service that does not answer is left alone before it is asked again.")
 	flags.StringVar(&o.AuthorityAddress, "authority-bind-address", ":9443", "Where the built-in authority serves HTTPS.")
 	flags.StringVar(&o.AuthorityCertDir, "authority-cert-dir", "",
 		"The directory with tls.crt and tls.key for the authority, followed when they change. By default it makes its own certificate and publishes the CA in the ConfigMap tokensteward-authority-ca.")
@@ -78,6 +96,14 @@ func (o *Options) Validate() error {
 	if o.RenewDeadline >= o.LeaseDuration || o.RetryPeriod >= o.RenewDeadline || o.RetryPeriod <= 0 {
 		problems = append(problems, errors.New("leader election needs retry-period < renew-deadline < lease-duration, all above 0"))
 	}
+	for _, limit := range o.RateLimits {
+		if _, _, err := parseLimit(limit); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if o.ServiceTimeout <= 0 || o.ServicePause <= 0 {
+		problems = append(problems, errors.New("--service-timeout and --service-pause must be above 0"))
+	}
 	if _, _, err := net.SplitHostPort(o.AuthorityAddress); err != nil {
 		problems = append(problems, fmt.Errorf("--authority-bind-address must be host:port or :port: %w", err))
 	}
@@ -85,6 +111,37 @@ func (o *Options) Validate() error {
 		problems = append(problems, errors.New("--authority-max-staleness must be at least 15s: it takes 10s to find out that a connection is dead"))
 	}
 	return errors.Join(problems...)
+}
+
+// limits are the rate limits by host. Validate has found them in order.
+func (o *Options) limits() map[string]codacy.Limit {
+	limits := map[string]codacy.Limit{}
+	for _, text := range o.RateLimits {
+		if host, limit, err := parseLimit(text); err == nil {
+			limits[host] = limit
+		}
+	}
+	return limits
+}
+
+func parseLimit(text string) (host string, limit codacy.Limit, err error) {
+	wrong := fmt.Errorf("--service-rate-limits: %q is not host=requests/period/burst, such as app.codacy.com=1000/5m/50", text)
+	host, rest, _ := strings.Cut(text, "=")
+	parts := strings.Split(rest, "/")
+	if host == "" || len(parts) != 3 {
+		return "", limit, wrong
+	}
+	limit.Requests, err = strconv.Atoi(parts[0])
+	if err == nil {
+		limit.Period, err = time.ParseDuration(parts[1])
+	}
+	if err == nil {
+		limit.Burst, err = strconv.Atoi(parts[2])
+	}
+	if err != nil || limit.Requests < 1 || limit.Period <= 0 || limit.Burst < 1 {
+		return "", codacy.Limit{}, wrong
+	}
+	return host, limit, nil
 }
 
 func (o *Options) dnsNames() []string {

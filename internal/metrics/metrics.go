@@ -1,4 +1,4 @@
-// Package metrics defines the operator's own metrics. Their names are documented in docs/authority.md.
+// Package metrics defines the operator's own metrics. Their names are documented in docs/authority.md and docs/codacy.md.
 package metrics
 
 import (
@@ -12,6 +12,12 @@ var AuthorityDecisions = prometheus.NewCounterVec(prometheus.CounterOpts{
 	Help: "Tokens that the built-in authority was asked about, by issuer and decision.",
 }, []string{"issuer", "decision"})
 
+// OrphanedTokens counts the tokens at a service that carry a name of this installation and belong to no resource.
+var OrphanedTokens = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+	Name: "tokensteward_orphaned_tokens",
+	Help: "Tokens at the issuer's service that carry a name of this installation and have belonged to no resource for an hour.",
+}, []string{"issuer_kind", "issuer_namespace", "issuer"})
+
 func init() { //nolint:gochecknoinits // Where controller-runtime wants them registered.
-	metrics.Registry.MustRegister(AuthorityDecisions)
+	metrics.Registry.MustRegister(AuthorityDecisions, OrphanedTokens)
 }

@@ -36,6 +36,8 @@ type Data struct {
 	Provider       string
 	Organization   string
 	Repository     string
+	// URL is the service that the token is for; empty for a built-in one.
+	URL string
 }
 
 // Error says which key can't be rendered and why, without any value.

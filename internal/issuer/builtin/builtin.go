@@ -76,9 +76,9 @@ func Entries(t v1alpha1.Token) []Entry {
 		return nil
 	}
 	entries := make([]Entry, 0, 2+len(status.PreviousTokens))
-	add := func(id string, revision int64, sha256 string, issued, expires *metav1.Time) {
-		// A built-in token always expires; without an expiry it is not one of ours.
-		if sha256 != "" && expires != nil {
+	add := func(id string, revision int64, sha256, url string, issued, expires *metav1.Time) {
+		// A built-in token always expires, and is of no service; else it is not one of ours.
+		if sha256 != "" && expires != nil && url == "" {
 			entry := Entry{ID: id, Revision: revision, SHA256: sha256, Expires: expires.Time}
 			if issued != nil {
 				entry.IssuedAt = issued.Time
@@ -87,14 +87,14 @@ func Entries(t v1alpha1.Token) []Entry {
 		}
 	}
 	if current := status.Token; current != nil {
-		add(current.ID, current.Revision, current.SHA256, &current.IssueTime, current.ExpirationTime)
+		add(current.ID, current.Revision, current.SHA256, current.URL, &current.IssueTime, current.ExpirationTime)
 	}
 	if pending := status.Pending; pending != nil {
-		add(pending.ID, pending.Revision, pending.SHA256, &pending.StartTime, pending.ExpirationTime)
+		add(pending.ID, pending.Revision, pending.SHA256, pending.URL, &pending.StartTime, pending.ExpirationTime)
 	}
 	for i := range status.PreviousTokens {
 		previous := &status.PreviousTokens[i]
-		add(previous.ID, previous.Revision, previous.SHA256, nil, previous.ExpirationTime)
+		add(previous.ID, previous.Revision, previous.SHA256, previous.URL, nil, previous.ExpirationTime)
 	}
 	return entries
 }

@@ -180,10 +180,10 @@ func (c *Connection) Unavailable() *issuer.Error {
 	return c.unavailable(nil)
 }
 
-// ProbeTime says when a service that is left alone may be asked one question, with Identify; 0: now.
+// ProbeTime says how long to wait before a service that is left alone may be asked one question, with Identify; 0: now.
 func (c *Connection) ProbeTime() time.Duration {
 	if c.client.breaker.State() == gobreaker.StateOpen {
-		return c.options.BreakerPause
+		return c.options.BreakerPause + c.options.BreakerPause/10 // It may have begun a moment ago.
 	}
 	return 0
 }

@@ -3,7 +3,6 @@ package codacy
 import (
 	"context"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
@@ -76,40 +75,30 @@ func (c *Connection) watch(p place) *watched {
 // Named is a token that carries a name of this installation.
 type Named struct{ ID, Name string }
 
-// UIDPart is the part of its resource's UID that the name has, and Revision the rest.
-func (n *Named) UIDPart(prefix string) string {
-	rest := strings.TrimPrefix(n.Name, prefix)
-	return rest[:min(len(rest), uidCharacters)]
-}
-
-// NamePrefix begins the names of all tokens of this installation.
-func (c *Connection) NamePrefix() string { return c.options.namePrefix() }
-
 // Look lists the tokens of a place, once for all that have one there. It gives those with a name of this installation.
-// If somebody else is just looking, or minting and revoking leave no room for it, there is nothing, and Sight has another
-// time. known is what resources have.
-func (c *Connection) Look(ctx context.Context, kind, subject string, known func(id string) (sha256 string, known bool)) ([]Named, error) {
+// It is not done if somebody else is just looking, or minting and revoking leave no room for it. known is what resources
+// have.
+func (c *Connection) Look(ctx context.Context, kind, subject string, known func(id string) (sha256 string, known bool)) (ours []Named, done bool, err error) {
 	p, err := placeOf(kind, subject)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	begun := c.options.Clock.Now()
 	if !c.beginLook(p, begun) {
-		return nil, nil
+		return nil, false, nil
 	}
 	all, err := c.list(withPermits(ctx, 1), p)
 	c.endLook(p, begun, all, err)
 	if err != nil {
-		return nil, c.failed(ctx, p, err)
+		return nil, true, c.failed(ctx, p, err)
 	}
 	c.learnFromList(p, all, known)
-	var ours []Named
 	for _, t := range all {
 		if c.options.isOurs(t.name) {
 			ours = append(ours, Named{ID: t.id, Name: t.name})
 		}
 	}
-	return ours, nil
+	return ours, true, nil
 }
 
 func (c *Connection) beginLook(p place, now time.Time) bool {

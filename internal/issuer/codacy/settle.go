@@ -80,7 +80,7 @@ func (c *Connection) search(p place, record *v1alpha1.PendingToken, all []listed
 	}
 	for _, t := range unheard {
 		// Whoever wrote the value into the Secret got it from the service. That a list shows the same proves which one it is.
-		if value := inquiry.Held.Value; !value.IsEmpty() && whole(t.value) && value.Reveal() == t.value.Reveal() {
+		if value := inquiry.Held; !value.IsEmpty() && whole(t.value) && value.Reveal() == t.value.Reveal() {
 			return t, nil
 		}
 	}
@@ -91,7 +91,7 @@ func (c *Connection) search(p place, record *v1alpha1.PendingToken, all []listed
 func (c *Connection) found(p place, all []listed, t *listed, inquiry *issuer.Inquiry) issuer.Settlement {
 	value, ok := c.shown(p, all, t, inquiry.Known)
 	if !ok {
-		value = inquiry.Held.Value
+		value = inquiry.Held
 	}
 	if value.IsEmpty() {
 		return issuer.Settlement{Lost: t.id}

@@ -1,0 +1,94 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+)
+
+// claims are the tokens of a service that resources have, all over the cluster.
+type claims struct {
+	// hashes by id; empty for a token whose value nobody knows.
+	hashes map[string]string
+	// names of tokens, and of attempts that may yet turn out to have one.
+	names map[string]bool
+}
+
+// add what the status of a resource records.
+func (c *claims) add(t v1alpha1.Token, url string) {
+	if t.SharedStatus().OwnerUID != t.GetUID() {
+		return
+	}
+	record := func(id, name, sha256, at string) {
+		if at != url {
+			return
+		}
+		if id != "" {
+			c.hashes[id] = sha256
+		}
+		if name != "" {
+			c.names[name] = true
+		}
+	}
+	status := t.SharedStatus()
+	if current := status.Token; current != nil {
+		record(current.ID, current.Name, current.SHA256, current.URL)
+	}
+	if pending := status.Pending; pending != nil {
+		record(pending.ID, pending.Name, pending.SHA256, pending.URL)
+	}
+	for i := range status.PreviousTokens {
+		previous := &status.PreviousTokens[i]
+		record(previous.ID, previous.Name, previous.SHA256, previous.URL)
+	}
+}
+
+// claimsOn collects the claims on the tokens of the reconciler's kind at a service. Whoever is about to claim or to end a token because
+// nobody else has it must ask the API server, not the cache.
+func (r *TokenReconciler) claimsOn(ctx context.Context, reader client.Reader, url string, options ...client.ListOption) (*claims, error) {
+	tokens, err := listTokens(ctx, reader, r.kind.newList(), options...)
+	if err != nil {
+		return nil, err
+	}
+	c := &claims{hashes: map[string]string{}, names: map[string]bool{}}
+	for _, t := range tokens {
+		c.add(t, url)
+	}
+	return c, nil
+}
+
+// knower answers whether some resource has a token, and asks the API server for that at most once, and only if it is
+// asked. If that fails, every token counts as somebody's, and failed says why.
+func (r *TokenReconciler) knower(ctx context.Context, url string) (known func(id string) (sha256 string, known bool), failed func() error) {
+	var collected *claims
+	var err error
+	known = func(id string) (string, bool) {
+		if collected == nil && err == nil {
+			collected, err = r.claimsOn(ctx, r.Live, url)
+		}
+		if err != nil {
+			return "", true
+		}
+		sha256, ok := collected.hashes[id]
+		return sha256, ok
+	}
+	failed = func() error {
+		if err != nil {
+			return fmt.Errorf("finding out which tokens are somebody's: %w", err)
+		}
+		return nil
+	}
+	return known, failed
+}
+
+// disowned says whether the user declared an id to be somebody else's.
+func (s *state) disowned(id string) bool {
+	return slices.ContainsFunc(strings.Split(s.token.GetAnnotations()[v1alpha1.NotMineAnnotation], ","), func(entry string) bool {
+		return strings.TrimSpace(entry) == id
+	})
+}

@@ -1,0 +1,132 @@
+package controllers
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/issuer"
+	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
+	"github.com/tokensteward/tokensteward/internal/lifecycle"
+)
+
+// How long to wait after a failure, where the service does not say.
+const (
+	// stalledRetry is the least time between tries of what needs a person outside of the cluster.
+	stalledRetry = 10 * time.Minute
+	firstRetry   = 5 * time.Second
+	longestRetry = 5 * time.Minute
+)
+
+// failures remembers, for each resource, what the service refused or did not answer, so that it is not asked again before
+// it makes sense: at a later time, or when the spec, an annotation for it, or the connection changed. It is forgotten with
+// the process, which costs a request.
+type failures struct {
+	clock clock.PassiveClock
+
+	mu   sync.Mutex
+	last map[types.UID]map[lifecycle.Action]failure
+}
+
+type failure struct {
+	lifecycle.Failure
+	circumstances circumstances
+	count         int
+}
+
+// circumstances are what a failure depends on. Once they change the action is tried again at once.
+type circumstances struct {
+	generation         int64
+	requested, notMine string
+	connection         *codacy.Connection
+	epoch              int64
+}
+
+func newFailures(clk clock.PassiveClock) *failures {
+	return &failures{clock: clk, last: map[types.UID]map[lifecycle.Action]failure{}}
+}
+
+func (s *state) circumstances() circumstances {
+	annotations := s.token.GetAnnotations()
+	c := circumstances{
+		generation: s.token.GetGeneration(), connection: s.codacy,
+		requested: annotations[v1alpha1.ReconcileRequestAnnotation], notMine: annotations[v1alpha1.NotMineAnnotation],
+	}
+	if s.codacy != nil {
+		c.epoch = s.codacy.Epoch()
+	}
+	return c
+}
+
+// note remembers that an action of a resource failed.
+func (f *failures) note(s *state, action lifecycle.Action, err *issuer.Error) {
+	problem := &lifecycle.Problem{Reason: err.Reason, Message: err.Message, Stalled: err.Stalled}
+	f.put(s, action, problem, func(count int) time.Duration {
+		switch {
+		case err.Stalled:
+			return max(stalledRetry, s.checkInterval)
+		case err.RetryAfter > 0:
+			return err.RetryAfter
+		default:
+			return jittered(min(longestRetry, firstRetry<<min(count, 10)))
+		}
+	})
+}
+
+// postpone remembers that an action of a resource has to wait a moment, of which there is nothing to tell.
+func (f *failures) postpone(s *state, action lifecycle.Action, wait time.Duration) {
+	f.put(s, action, nil, func(int) time.Duration { return jittered(wait) })
+}
+
+func (f *failures) put(s *state, action lifecycle.Action, problem *lifecycle.Problem, wait func(count int) time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	uid := s.token.GetUID()
+	if f.last[uid] == nil {
+		f.last[uid] = map[lifecycle.Action]failure{}
+	}
+	count := 0
+	if before, ok := f.last[uid][action]; ok && before.circumstances == s.circumstances() {
+		count = before.count + 1
+	}
+	f.last[uid][action] = failure{
+		Failure:       lifecycle.Failure{Problem: problem, Until: f.clock.Now().Add(wait(count))},
+		circumstances: s.circumstances(), count: count,
+	}
+}
+
+// of are the failures that still stand.
+func (f *failures) of(s *state) map[lifecycle.Action]lifecycle.Failure {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	standing := map[lifecycle.Action]lifecycle.Failure{}
+	for action, last := range f.last[s.token.GetUID()] {
+		if last.circumstances == s.circumstances() {
+			standing[action] = last.Failure
+		}
+	}
+	return standing
+}
+
+// succeeded forgets what an action failed of.
+func (f *failures) succeeded(s *state, action lifecycle.Action) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.last[s.token.GetUID()], action)
+}
+
+// forget a resource that is gone.
+func (f *failures) forget(uid types.UID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.last, uid)
+}
+
+// jittered spreads what would otherwise all come at once.
+func jittered(d time.Duration) time.Duration {
+	return d/2 + time.Duration(rand.Float64()*float64(d)/2) //nolint:gosec // A spread, not a secret.
+}

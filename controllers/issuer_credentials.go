@@ -1,0 +1,198 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/token"
+)
+
+// credentialsRecheck is how soon a credentials Secret is looked for again. It is not ours before it is found, so the
+// cache does not tell when it is created.
+const credentialsRecheck = 5 * time.Second
+
+// credentialsKey names an issuer's credentials Secret, or one that it formerly had.
+func (r *IssuerReconciler) credentialsKey(i v1alpha1.Issuer, name string) types.NamespacedName {
+	if i.Kind() == v1alpha1.KindTokenIssuer {
+		return types.NamespacedName{Namespace: i.GetNamespace(), Name: name}
+	}
+	return types.NamespacedName{Namespace: r.Namespace, Name: name}
+}
+
+// issuersOfSecret are the issuers that take their credential from a Secret.
+func (r *IssuerReconciler) issuersOfSecret(ctx context.Context, o client.Object) []reconcile.Request {
+	if o.GetLabels()[v1alpha1.ManagedLabel] != v1alpha1.ManagedCredentials {
+		return nil
+	}
+	issuers, err := r.issuers(ctx, r.kind)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Listing issuers from the cache")
+	}
+	var requests []reconcile.Request
+	for _, i := range issuers {
+		if r.takesFrom(i, client.ObjectKeyFromObject(o)) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(i)})
+		}
+	}
+	return requests
+}
+
+func (r *IssuerReconciler) takesFrom(i v1alpha1.Issuer, secret types.NamespacedName) bool {
+	spec := i.SharedSpec().Codacy
+	return spec != nil && r.credentialsKey(i, spec.CredentialsSecretRef.Name) == secret
+}
+
+func (r *IssuerReconciler) issuers(ctx context.Context, kind string) (all []v1alpha1.Issuer, err error) {
+	var cluster v1alpha1.ClusterTokenIssuerList
+	var namespaced v1alpha1.TokenIssuerList
+	if kind == v1alpha1.KindClusterTokenIssuer {
+		err = r.Client.List(ctx, &cluster)
+	} else {
+		err = r.Client.List(ctx, &namespaced)
+	}
+	for i := range cluster.Items {
+		all = append(all, &cluster.Items[i])
+	}
+	for i := range namespaced.Items {
+		all = append(all, &namespaced.Items[i])
+	}
+	return all, err
+}
+
+// credential reads the issuer's credential, and holds its Secret; missing says what is not there.
+func (r *IssuerReconciler) credential(ctx context.Context, i v1alpha1.Issuer) (credential token.Value, missing string, err error) {
+	reference := i.SharedSpec().Codacy.CredentialsSecretRef
+	key := r.credentialsKey(i, reference.Name)
+	var secret corev1.Secret
+	if err := r.Live.Get(ctx, key, &secret); client.IgnoreNotFound(err) != nil {
+		return token.Value{}, "", fmt.Errorf("reading the credentials Secret: %w", err)
+	} else if err != nil {
+		return token.Value{}, fmt.Sprintf("There is no Secret %q in the namespace %q: create it, with an account API token of Codacy under the key %q.", key.Name, key.Namespace, reference.Key), nil
+	}
+	held, err := r.holdCredentials(ctx, i, &secret)
+	if err != nil {
+		return token.Value{}, "", err
+	}
+	if !held {
+		return token.Value{}, fmt.Sprintf("The Secret %q in the namespace %q was deleted: create it anew, with an account API token of Codacy under the key %q.", key.Name, key.Namespace, reference.Key), nil
+	}
+	credential = token.NewValue(strings.TrimSpace(string(secret.Data[reference.Key])))
+	switch {
+	case credential.IsEmpty():
+		missing = fmt.Sprintf("The Secret %q in the namespace %q has nothing under the key %q: put an account API token of Codacy there.", key.Name, key.Namespace, reference.Key)
+	case !wellFormed(credential):
+		missing = fmt.Sprintf("The Secret %q in the namespace %q has something under the key %q that can't be a token: put an account API token of Codacy there, and nothing else.", key.Name, key.Namespace, reference.Key)
+	}
+	return credential, missing, nil
+}
+
+// holdCredentials has a credentials Secret followed, and kept in a namespace that is being deleted until the tokens that it
+// is needed for are revoked; false if it is being deleted on its own account, and was let go.
+func (r *IssuerReconciler) holdCredentials(ctx context.Context, i v1alpha1.Issuer, secret *corev1.Secret) (held bool, err error) {
+	if err := r.rememberCredentials(ctx, i, secret.Name); err != nil {
+		return false, err
+	}
+	if secret.DeletionTimestamp.IsZero() {
+		return true, r.patchCredentials(ctx, secret, func(o client.Object) {
+			controllerutil.AddFinalizer(o, v1alpha1.CredentialsFinalizer)
+			o.SetLabels(merged(o.GetLabels(), v1alpha1.ManagedLabel, v1alpha1.ManagedCredentials))
+		})
+	}
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: secret.Namespace}, namespace); err != nil {
+		return false, fmt.Errorf("reading the namespace of the credentials Secret: %w", err)
+	}
+	if !namespace.DeletionTimestamp.IsZero() {
+		return true, nil
+	}
+	return false, r.dropFinalizer(ctx, secret)
+}
+
+// rememberCredentials writes down which Secrets carry the finalizer, before one does, and lets those go that are not used
+// any more.
+func (r *IssuerReconciler) rememberCredentials(ctx context.Context, i v1alpha1.Issuer, name string) error {
+	now := v1alpha1.CredentialsSecretName(name)
+	for _, former := range slices.Clone(i.SharedStatus().CredentialsSecretNames) {
+		if former == now {
+			continue
+		}
+		if err := r.releaseCredentials(ctx, i, string(former)); err != nil {
+			return err
+		}
+	}
+	return r.patchStatus(ctx, i, func(status *v1alpha1.IssuerStatus) {
+		status.CredentialsSecretNames = []v1alpha1.CredentialsSecretName{now}
+	})
+}
+
+// releaseCredentials takes the finalizer off a Secret, unless another issuer needs it.
+func (r *IssuerReconciler) releaseCredentials(ctx context.Context, i v1alpha1.Issuer, name string) error {
+	key := r.credentialsKey(i, name)
+	for _, kind := range []string{v1alpha1.KindClusterTokenIssuer, v1alpha1.KindTokenIssuer} {
+		others, err := r.issuers(ctx, kind)
+		if err != nil {
+			return fmt.Errorf("finding out who needs the credentials Secret: %w", err)
+		}
+		for _, other := range others {
+			if other.GetUID() != i.GetUID() && r.takesFrom(other, key) {
+				return nil
+			}
+		}
+	}
+	var secret corev1.Secret
+	if err := r.Live.Get(ctx, key, &secret); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("reading the credentials Secret: %w", err)
+	}
+	return r.dropFinalizer(ctx, &secret)
+}
+
+func (r *IssuerReconciler) dropFinalizer(ctx context.Context, secret *corev1.Secret) error {
+	return r.patchCredentials(ctx, secret, func(o client.Object) {
+		controllerutil.RemoveFinalizer(o, v1alpha1.CredentialsFinalizer)
+		labels := merged(o.GetLabels(), v1alpha1.ManagedLabel, "")
+		delete(labels, v1alpha1.ManagedLabel)
+		o.SetLabels(labels)
+	})
+}
+
+// patchCredentials changes the metadata of a credentials Secret, and sends nothing else of it.
+func (r *IssuerReconciler) patchCredentials(ctx context.Context, secret *corev1.Secret, change func(client.Object)) error {
+	stored := &metav1.PartialObjectMetadata{ObjectMeta: *secret.ObjectMeta.DeepCopy()}
+	stored.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	changed := stored.DeepCopy()
+	if change(changed); slices.Equal(stored.Finalizers, changed.Finalizers) && stored.Labels[v1alpha1.ManagedLabel] == changed.Labels[v1alpha1.ManagedLabel] {
+		return nil
+	}
+	err := r.Client.Patch(ctx, changed, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("changing the finalizer of the credentials Secret: %w", err)
+	}
+	return nil
+}
+
+func merged(labels map[string]string, key, value string) map[string]string {
+	all := map[string]string{key: value}
+	for k, v := range labels {
+		if k != key {
+			all[k] = v
+		}
+	}
+	return all
+}

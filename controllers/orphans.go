@@ -1,0 +1,109 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
+	"github.com/tokensteward/tokensteward/internal/metrics"
+)
+
+// orphanAge is how long a token must have been seen without a resource before it counts as orphaned.
+const orphanAge = time.Hour
+
+// orphans remembers tokens at services that carry a name of this installation and that no resource records.
+// docs/codacy.md, Orphans.
+type orphans struct {
+	clock clock.PassiveClock
+
+	mu sync.Mutex
+	// firstSeen, by issuer, the project that they are a token of, and id.
+	firstSeen map[codacy.Key]map[string]map[string]time.Time
+}
+
+func newOrphans(clk clock.PassiveClock) *orphans {
+	return &orphans{clock: clk, firstSeen: map[codacy.Key]map[string]map[string]time.Time{}}
+}
+
+// saw takes note of all tokens without a resource in a list, and says which of them are old enough.
+func (o *orphans) saw(issuer codacy.Key, project string, unclaimed []codacy.Named) (old []codacy.Named) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.firstSeen[issuer] == nil {
+		o.firstSeen[issuer] = map[string]map[string]time.Time{}
+	}
+	before, now := o.firstSeen[issuer][project], o.clock.Now()
+	seen := map[string]time.Time{}
+	for _, t := range unclaimed {
+		first, ok := before[t.ID]
+		if !ok {
+			first = now
+		}
+		if seen[t.ID] = first; now.Sub(first) >= orphanAge {
+			old = append(old, t)
+		}
+	}
+	o.firstSeen[issuer][project] = seen
+	o.count(issuer)
+	return old
+}
+
+// gone: one of them was revoked.
+func (o *orphans) gone(issuer codacy.Key, project, id string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.firstSeen[issuer][project], id)
+	o.count(issuer)
+}
+
+// count sets the metric. The caller holds mu.
+func (o *orphans) count(issuer codacy.Key) {
+	count, now := 0, o.clock.Now()
+	for _, seen := range o.firstSeen[issuer] {
+		for _, first := range seen {
+			if now.Sub(first) >= orphanAge {
+				count++
+			}
+		}
+	}
+	metrics.OrphanedTokens.WithLabelValues(issuer.Kind, issuer.Namespace, issuer.Name).Set(float64(count))
+}
+
+// findOrphans are those of the tokens with a name of this installation that no resource has had for an hour.
+func (r *TokenReconciler) findOrphans(ctx context.Context, s *state, named []codacy.Named) ([]codacy.Named, error) {
+	var unclaimed []codacy.Named
+	if len(named) > 0 {
+		claimed, err := r.claimsOn(ctx, r.Client, s.url)
+		if err != nil {
+			return nil, err
+		}
+		unclaimed = claimed.not(named)
+	}
+	if len(unclaimed) > 0 { // The cache may be behind.
+		claimed, err := r.claimsOn(ctx, r.Live, s.url)
+		if err != nil {
+			return nil, fmt.Errorf("finding out which tokens are orphaned: %w", err)
+		}
+		unclaimed = claimed.not(unclaimed)
+	}
+	old := r.orphans.saw(issuerKey(s.token), s.token.Subject(), unclaimed)
+	for _, orphan := range old {
+		ctrl.LoggerFrom(ctx).Info("Found an orphaned token: it has a name of this installation, and no resource has it", "id", orphan.ID, "name", orphan.Name)
+	}
+	return old, nil
+}
+
+// not are the tokens that nobody claims.
+func (c *claims) not(named []codacy.Named) (unclaimed []codacy.Named) {
+	for _, t := range named {
+		if _, ok := c.hashes[t.ID]; !ok && !c.names[t.Name] {
+			unclaimed = append(unclaimed, t)
+		}
+	}
+	return unclaimed
+}
