@@ -23,6 +23,7 @@ import (
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/grant"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
+	"github.com/tokensteward/tokensteward/internal/metrics"
 )
 
 // +kubebuilder:rbac:groups=tokensteward.io,resources=clustertokenissuers;tokenissuers,verbs=get;list;watch;patch
@@ -178,6 +179,7 @@ func (r *IssuerReconciler) users(ctx context.Context, issuer v1alpha1.Issuer) (i
 func (r *IssuerReconciler) letGo(ctx context.Context, issuer v1alpha1.Issuer) error {
 	r.Services.Disconnect(keyOf(issuer))
 	r.tries.forget(keyOf(issuer))
+	metrics.OrphanedTokens.DeleteLabelValues(issuer.Kind(), issuer.GetNamespace(), issuer.GetName())
 	for _, name := range issuer.SharedStatus().CredentialsSecretNames {
 		if err := r.releaseCredentials(ctx, issuer, string(name)); err != nil {
 			return err

@@ -55,7 +55,6 @@ func (r *TokenReconciler) act(ctx context.Context, s *state, plan lifecycle.Plan
 	case lifecycle.Release:
 		err := r.patchFinalizers(ctx, s, controllerutil.RemoveFinalizer)
 		s.released = client.IgnoreNotFound(err) == nil
-		r.written.forget(s.token)
 		r.failures.forget(s.token.GetUID())
 		return client.IgnoreNotFound(err)
 	default:
@@ -78,6 +77,9 @@ func (r *TokenReconciler) mint(ctx context.Context, s *state, plan lifecycle.Pla
 	}
 
 	status := s.token.SharedStatus()
+	if missing, _ := s.sight(); missing {
+		s.missing = status.Token.Revision
+	}
 	r.takesOutOfSecret(status, s.observedSecret().SHA256)
 	status.Pending, status.LastRevision = &attempt.Record, plan.Revision
 	if plan.Unscheduled {
@@ -105,7 +107,26 @@ func (r *TokenReconciler) mint(ctx context.Context, s *state, plan lifecycle.Pla
 		return fmt.Errorf("minting: %w", err)
 	}
 	r.failures.succeeded(s, lifecycle.Mint)
+	r.recordMinted(ctx, s, minted)
 	return r.writeAndFinish(ctx, s, minted)
+}
+
+// recordMinted writes down which token came of an attempt whose token nothing else tells from others, before anybody sees
+// it: from then on no crash makes it ambiguous. If that fails the token is written into the Secret all the same.
+func (r *TokenReconciler) recordMinted(ctx context.Context, s *state, minted issuer.Token) {
+	status := s.token.SharedStatus()
+	attempt := status.Pending
+	if !attempt.Listed {
+		return
+	}
+	known := attempt.DeepCopy()
+	known.ID, known.Name, known.SHA256, known.ExpirationTime = minted.ID, minted.Name, minted.Value.SHA256(), expiration(minted.ExpirationTime)
+	known.Listed, known.ListedIDs = false, nil
+	status.Pending = known
+	if err := r.patchStatus(ctx, s); err != nil {
+		ctrl.LoggerFrom(ctx).Info("Which token was minted could not be recorded; going on", "cause", err.Error())
+		status.Pending = attempt
+	}
 }
 
 // dropAttempt forgets an attempt of which there is no token, and that it was made.
@@ -157,16 +178,21 @@ func (r *TokenReconciler) finish(s *state, issued issuedToken) {
 	renewal := metav1.NewTime(lifecycle.RenewalTime(pending.StartTime.Time, issued.expires, duration, duration/3, share))
 	status.Token = &v1alpha1.IssuedToken{
 		ID: issued.id, Name: issued.name, Revision: pending.Revision, SHA256: issued.sha256, IssueTime: pending.StartTime,
-		URL: pending.URL, AccountID: pending.AccountID,
-	}
-	if !issued.expires.IsZero() {
-		expiration := metav1.NewTime(issued.expires)
-		status.Token.ExpirationTime = &expiration
+		ExpirationTime: expiration(issued.expires), URL: pending.URL, AccountID: pending.AccountID,
 	}
 	status.RenewalTime = &renewal
 	status.SecretRef = &v1alpha1.SecretReference{Name: v1alpha1.SecretName(s.token)}
 	status.Pending = nil
 	s.minted = status.Token
+}
+
+// expiration is an expiry as the status has it; nil if there is none.
+func expiration(at time.Time) *metav1.Time {
+	if at.IsZero() {
+		return nil
+	}
+	t := metav1.NewTime(at)
+	return &t
 }
 
 // settle closes an attempt that another process, or an earlier reconcile, began and whose value is not in the Secret.
@@ -210,9 +236,10 @@ func (r *TokenReconciler) settle(ctx context.Context, s *state) error {
 	case found != nil && s.mayWrite():
 		return r.writeAndFinish(ctx, s, *found)
 	case found != nil:
-		closed.ID, closed.SHA256 = found.ID, found.Value.SHA256()
+		closed.ID, closed.SHA256, closed.ExpirationTime = found.ID, found.Value.SHA256(), expiration(found.ExpirationTime)
 	case settlement.Lost != "":
-		closed.ID = settlement.Lost
+		// When it expires was asked for, and not told by the service.
+		closed.ID, closed.ExpirationTime = settlement.Lost, nil
 	case closed.ID == "" && !settlement.Recognizable:
 		s.dropAttempt()
 		return nil
@@ -259,7 +286,7 @@ func (r *TokenReconciler) revoke(ctx context.Context, s *state, revisions []int6
 			continue
 		}
 		known, failed := r.knower(ctx, reference.URL)
-		reference.Known = known
+		reference.Known, reference.Disowned = known, s.disowned
 		err := s.issuer.Revoke(ctx, reference)
 		if err == nil {
 			err = failed()
@@ -329,6 +356,9 @@ func (r *TokenReconciler) look(ctx context.Context, s *state) error {
 	}
 	r.failures.succeeded(s, lifecycle.Look)
 	s.failures = r.failures.of(s)
+	if s.token.Kind() != v1alpha1.KindProjectToken {
+		return nil // Tokens of accounts have no names.
+	}
 	orphaned, err := r.findOrphans(ctx, s, named)
 	if err != nil {
 		return err

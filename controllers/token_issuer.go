@@ -135,7 +135,7 @@ func (r *TokenReconciler) observeCodacy(s *state, key codacy.Key, found v1alpha1
 	s.codacy = r.Services.Get(key)
 	if s.codacy == nil {
 		if s.issuerProblem == nil { // It was ready before the operator started, and is not connected yet.
-			s.issuerProblem = &lifecycle.Problem{Reason: v1alpha1.ReasonIssuerNotReady, Message: fmt.Sprintf("%s %q is being connected.", key.Kind, key.Name)}
+			s.issuerProblem = &lifecycle.Problem{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s %q is being connected.", key.Kind, key.Name)}
 		}
 		s.serviceProblem = s.issuerProblem
 		return

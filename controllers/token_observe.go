@@ -64,6 +64,8 @@ type state struct {
 	minted  *v1alpha1.IssuedToken
 	revoked []int64
 	expired []int64
+	// missing is the revision that is replaced because the service does not have it any more; 0: none.
+	missing int64
 	// toRelease is to be called once the status is written.
 	toRelease []func()
 	// released: the finalizer is gone, and the resource with it.
@@ -206,9 +208,7 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 	}
 	if current := status.Token; current != nil {
 		o.Current = &lifecycle.Token{Revision: current.Revision, SHA256: current.SHA256, Expires: timeOf(current.ExpirationTime)}
-		if s.codacy != nil {
-			o.Missing, o.LookAt = s.codacy.Sight(s.token.Kind(), s.token.Subject(), current.ID, current.IssueTime.Time)
-		}
+		o.Missing, o.LookAt = s.sight()
 	}
 	if pending := status.Pending; pending != nil {
 		o.Pending = &lifecycle.Token{Revision: pending.Revision, SHA256: pending.SHA256, Expires: timeOf(pending.ExpirationTime)}
@@ -224,6 +224,15 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 		})
 	}
 	return o
+}
+
+// sight is whether the service was seen not to have the current token any more, and when to look next.
+func (s *state) sight() (missing bool, next time.Time) {
+	current := s.token.SharedStatus().Token
+	if s.codacy == nil || current == nil {
+		return false, time.Time{}
+	}
+	return s.codacy.Sight(s.token.Kind(), s.token.Subject(), current.ID, current.IssueTime.Time)
 }
 
 func (s *state) observedSecret() lifecycle.Secret {

@@ -23,6 +23,7 @@ const (
 	eventIssued  = "Issued"
 	eventRevoked = "Revoked"
 	eventExpired = "Expired"
+	eventMissing = "RevokedElsewhere"
 )
 
 // report writes what is so into the status, once per reconcile and only if it changed, and tells the Events.
@@ -73,6 +74,11 @@ func problemOf(t v1alpha1.Token) *metav1.Condition {
 // announce tells the log and the Events what was done.
 func (r *TokenReconciler) announce(ctx context.Context, s *state) {
 	log := ctrl.LoggerFrom(ctx)
+	if s.missing > 0 && s.minted != nil {
+		log.Info("The service does not have the token any more: it was revoked there", "revision", s.missing)
+		r.Recorder.Eventf(s.token, nil, corev1.EventTypeWarning, eventMissing, "Issue",
+			"Revision %d was revoked at the service, and not by the operator: another token takes its place", s.missing)
+	}
 	if minted := s.minted; minted != nil {
 		name := v1alpha1.SecretName(s.token)
 		log.Info("Issued a token", "revision", minted.Revision, "secret", name, "expires", timeOf(minted.ExpirationTime))

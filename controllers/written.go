@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 // older state, and what it says counts.
 const writtenLifetime = time.Minute
 
+const minPrune = 1000
+
 // written remembers the last version of each resource that this process wrote. A decision on an older one, from a cache
 // that is behind, would at best be refused by the API server, and at worst find that there is nothing to do.
 type written struct {
@@ -21,6 +24,8 @@ type written struct {
 
 	mu       sync.Mutex
 	versions map[types.UID]version
+	// pruneAt is how many there are when those that the cache will not show any more are looked for.
+	pruneAt int
 }
 
 type version struct {
@@ -29,14 +34,20 @@ type version struct {
 }
 
 func newWritten(clk clock.PassiveClock) *written {
-	return &written{clock: clk, versions: map[types.UID]version{}}
+	return &written{clock: clk, versions: map[types.UID]version{}, pruneAt: minPrune}
 }
 
 // note remembers a version that the API server answered to a write.
 func (w *written) note(o client.Object) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.versions[o.GetUID()] = version{o.GetResourceVersion(), w.clock.Now()}
+	now := w.clock.Now()
+	w.versions[o.GetUID()] = version{o.GetResourceVersion(), now}
+	if len(w.versions) < w.pruneAt {
+		return
+	}
+	maps.DeleteFunc(w.versions, func(_ types.UID, v version) bool { return now.Sub(v.at) > writtenLifetime })
+	w.pruneAt = max(minPrune, 2*len(w.versions))
 }
 
 // isAhead says whether what was written last is newer than the cache's version. Once the cache has caught up there is
@@ -55,11 +66,4 @@ func (w *written) isAhead(cached client.Object) bool {
 	}
 	delete(w.versions, cached.GetUID())
 	return false
-}
-
-// forget what is gone: the cache will not show it any more.
-func (w *written) forget(o client.Object) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.versions, o.GetUID())
 }

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -36,7 +37,15 @@ func TestAVersionOlderThanWhatWasWrittenIsNotDecidedUpon(t *testing.T) {
 	w.note(at("a", "10"))
 	clock.SetTime(clock.Now().Add(2 * time.Minute))
 	expect("the API server was set back", at("a", "9"), false)
-	w.note(at("a", "10"))
-	w.forget(at("a", "10"))
-	expect("it is gone", at("a", "9"), false)
+
+	// What was deleted does not come into the cache any more, and is not remembered for ever.
+	for i := range minPrune - 1 {
+		w.note(at(types.UID(fmt.Sprint(i)), "10"))
+	}
+	clock.SetTime(clock.Now().Add(2 * time.Minute))
+	w.note(at("last", "10"))
+	if len(w.versions) != 1 {
+		t.Errorf("it remembers %d resources that are long gone", len(w.versions)-1)
+	}
+	expect("the last one is remembered", at("last", "9"), true)
 }

@@ -64,7 +64,7 @@ const (
 	ReasonSecretRefused = "SecretRefused"
 	// ReasonInvalidTemplate: spec.secret.template can't be rendered, or gives something that no Secret can hold.
 	ReasonInvalidTemplate = "InvalidTemplate"
-	// ReasonRetainUnsupported: the issuer is built in, and spec.deletionPolicy is Retain.
+	// ReasonRetainUnsupported: spec.deletionPolicy is Retain, which the issuer can't do.
 	ReasonRetainUnsupported = "RetainUnsupported"
 	// ReasonAccountMismatch: spec.account is not the account of the issuer's credential.
 	ReasonAccountMismatch = "AccountMismatch"
@@ -80,7 +80,8 @@ const (
 	ReasonRoleMissing = "RoleMissing"
 	// ReasonRepositoryNotFound: the service does not show the repository to the issuer's account.
 	ReasonRepositoryNotFound = "RepositoryNotFound"
-	// ReasonTokenLimitReached: the repository has as many tokens as the service allows.
+	// ReasonTokenLimitReached: the repository has as many tokens as the service allows, or the account so many that a new one
+	// could not be told from them.
 	ReasonTokenLimitReached = "TokenLimitReached"
 	// ReasonUnsupported: the service is too old to have this kind of token.
 	ReasonUnsupported = "Unsupported"

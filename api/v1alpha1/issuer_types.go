@@ -48,8 +48,8 @@ type IssuerSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]+(h|m|s))+$') || duration(self) == duration('0s') || (duration(self) >= duration('1m') && duration(self) <= duration('8760h'))",message="must be 0s, or between 1m and 8760h"
 	CheckInterval *metav1.Duration `json:"checkInterval,omitempty"`
 
-	// What becomes of tokens at the service that carry the name of this installation and belong to no resource any more:
-	// Report counts them in a metric. Revoke revokes them, too. Older than an hour they must be.
+	// What becomes of tokens at the service that carry a name of this installation and that the status of no resource
+	// records, once the operator has seen them for an hour: Report counts them in a metric. Revoke revokes them, too.
 	// +optional
 	// +kubebuilder:validation:Enum=Report;Revoke
 	// +kubebuilder:validation:MaxLength=6
@@ -165,7 +165,7 @@ type IssuerAccount struct {
 }
 
 // Capabilities are what a service was seen to do with each kind of token. It decides how an attempt whose answer was lost
-// is found again (docs/codacy.md, How tokens are told apart).
+// is found again (docs/codacy.md, How a token is found again).
 type Capabilities struct {
 	// Of account tokens.
 	// +optional

@@ -14,8 +14,8 @@ const (
 	// OwnerAnnotation, on a Secret, names the one resource that may write it:
 	// <installation id>/<kind>/<namespace>/<name>/<uid>.
 	OwnerAnnotation = "tokensteward.io/owner"
-	// TokenIDAnnotation and RevisionAnnotation, on a Secret, tell a person which token it holds. The operator never
-	// reads them: whoever may edit the Secret may edit them too.
+	// TokenIDAnnotation and RevisionAnnotation, on a Secret, tell a person which token it holds. Whoever may edit the
+	// Secret may edit them too, so the operator takes no id from there.
 	TokenIDAnnotation  = "tokensteward.io/token-id"
 	RevisionAnnotation = "tokensteward.io/revision"
 	// TemplatedAnnotation, on a Secret, lists the labels and annotations that came from spec.secret.template, so that they
@@ -81,8 +81,8 @@ type TokenSpec struct {
 	// +optional
 	Secret *SecretTarget `json:"secret,omitempty"`
 
-	// What becomes of the tokens when this resource is deleted: Revoke ends them. Retain leaves the current one at the
-	// service and in the Secret; a built-in issuer can't do that, since its tokens are their resources.
+	// What becomes of the tokens when this resource is deleted: Revoke ends them. Retain is not possible yet, which the
+	// condition Stalled says.
 	// +optional
 	// +kubebuilder:validation:Enum=Revoke;Retain
 	// +kubebuilder:validation:MaxLength=6
@@ -286,12 +286,13 @@ type PendingToken struct {
 	// When the attempt began.
 	StartTime metav1.Time `json:"startTime"`
 
-	// The id that the token will have, where the operator chooses it.
+	// The id of the token, where the operator chooses it, or where nothing else tells the token from others: then it is
+	// written down as soon as the service has answered.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	ID string `json:"id,omitempty"`
 
-	// The SHA-256 that the token will have, where the operator chooses the token.
+	// The SHA-256 of the token, where the id is known.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`

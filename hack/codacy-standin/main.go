@@ -32,6 +32,7 @@ address, without TLS:
   POST   /tokens        make one by hand: {"kind":"account"} or {"kind":"repository","name":"ci"}, with "expiresAt" if it is
                         to expire; its value is written into the directory, and the answer tells the file
   DELETE /tokens/<id>   revoke one
+  GET    /requests      how many requests there were of each operation, and how many of them were refused
   POST   /fault         make the next requests of an operation fail: {"operation":"createRepositoryApiToken",
                         "kind":"act-then-504","count":2}, with "status" and "retryAfterSeconds", "delaySeconds" or "url" where
                         the kind has a use for it; instead of the fault before. Kinds:

@@ -26,6 +26,7 @@ func (u *webUI) handler() http.Handler {
 	mux.HandleFunc("GET /tokens", u.list)
 	mux.HandleFunc("POST /tokens", u.create)
 	mux.HandleFunc("DELETE /tokens/{id}", u.revoke)
+	mux.HandleFunc("GET /requests", u.requests)
 	mux.HandleFunc("POST /fault", u.fault)
 	return mux
 }
@@ -102,6 +103,10 @@ func (u *webUI) revoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+func (u *webUI) requests(w http.ResponseWriter, _ *http.Request) {
+	respond(w, http.StatusOK, u.codacy.Requests())
 }
 
 func (u *webUI) fault(w http.ResponseWriter, r *http.Request) {

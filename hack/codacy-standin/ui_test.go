@@ -65,6 +65,9 @@ func TestWebUI(t *testing.T) {
 			t.Errorf("the version is answered %d, want %d", answer.Code, want)
 		}
 	}
+	if counted := ask(200, http.MethodGet, "/requests", ""); !strings.Contains(counted, `"getVersion":2,"getVersion:refused":1`) {
+		t.Errorf("the requests are counted as %s", counted)
+	}
 	for _, wrong := range []string{
 		`{"operation":"getVersion","kind":"explode","count":1}`,
 		`{"operation":"getVersion","kind":"refuse","count":1}`,

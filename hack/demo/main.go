@@ -1,7 +1,8 @@
 // The demo starts a real etcd and kube-apiserver, runs the operator against them, and tells the story of a few tokens
 // with the commands that a user would type. It exits with 0 only if every step did what it says.
 //
-//	demo           tell the story, then clean up
+//	demo           tell the story of tokens of the built-in authority, then clean up
+//	demo codacy    tell that of a token of Codacy
 //	demo --stay    only start everything, say how to reach it, and clean up at Ctrl-C
 package main
 
@@ -21,10 +22,20 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == consumerMode {
-		os.Exit(consume(os.Stdin, os.Stdout))
+	var tale func(*story)
+	switch arguments := os.Args[1:]; {
+	case len(arguments) == 0:
+		tale = tellBuiltIn
+	case len(arguments) == 2 && arguments[0] == consumerMode:
+		os.Exit(consume(arguments[1], os.Stdin, os.Stdout))
+	case len(arguments) == 1 && arguments[0] == "codacy":
+		tale = tellCodacy
+	case len(arguments) == 1 && arguments[0] == "--stay":
+	default:
+		fmt.Fprintln(os.Stderr, "usage: demo [codacy | --stay]")
+		os.Exit(2)
 	}
-	if err := run(len(os.Args) > 1 && os.Args[1] == "--stay"); err != nil {
+	if err := run(tale); err != nil {
 		fmt.Fprintln(os.Stderr, "\nThe demo failed:", err)
 		os.Exit(1)
 	}
@@ -36,7 +47,8 @@ type world struct {
 	operator     *testenv.Operator
 }
 
-func run(stay bool) (err error) {
+// run starts everything and tells a story; without one it waits for Ctrl-C.
+func run(tale func(*story)) (err error) {
 	ctrl.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -51,12 +63,12 @@ func run(stay bool) (err error) {
 	if w.operator, err = testenv.StartOperator(ctx, binary, w.controlPlane.OperatorKubeconfig); err != nil {
 		return err
 	}
-	if stay {
+	if tale == nil {
 		w.explain()
 		<-ctx.Done()
 		return nil
 	}
-	return tell(ctx, w)
+	return tell(ctx, w, tale)
 }
 
 func (w *world) explain() {

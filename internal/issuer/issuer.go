@@ -126,8 +126,10 @@ type Reference struct {
 	// URL and AccountID are the service, and the account there, that it was made with. Empty for a built-in token.
 	URL       string
 	AccountID string
-	// Known says whether some resource has the token of this id.
-	Known func(id string) (sha256 string, known bool)
+	// Known says whether some resource has the token of this id, and Disowned whether the user said that it is somebody
+	// else's.
+	Known    func(id string) (sha256 string, known bool)
+	Disowned func(id string) bool
 }
 
 // Error is what a service refused, or failed to do. Its text can be shown.

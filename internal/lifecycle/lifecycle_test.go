@@ -182,14 +182,20 @@ var decisions = map[string]map[string]decision{
 			Plan{Action: Wait, Problem: serviceDown, Next: renewal},
 		},
 		"or until it may be asked again what became of it": {
-			healthy(), func(o *Observation) {
+			begun(), func(o *Observation) {
 				o.Deleting, o.Pending, o.Failures = true, openFourth, failing(Settle, ambiguous, soon)
 			},
 			Plan{Action: Wait, Problem: ambiguous, Next: soon},
 		},
 		"of which there may be nothing to tell": {
-			healthy(), func(o *Observation) { o.Deleting, o.Pending, o.Failures = true, openFourth, failing(Settle, nil, soon) },
+			begun(), func(o *Observation) { o.Deleting, o.Pending, o.Failures = true, openFourth, failing(Settle, nil, soon) },
 			Plan{Action: Wait, Next: soon},
+		},
+		"the tokens that are known are revoked meanwhile": {
+			healthy(), func(o *Observation) {
+				o.Deleting, o.Pending, o.Previous, o.Failures = true, openFourth, []Token{replaced}, failing(Settle, ambiguous, soon)
+			},
+			Plan{Action: Revoke, Revisions: []int64{2, 3}},
 		},
 		"it is settled when the time for that is there, whatever else failed": {
 			healthy(), func(o *Observation) { o.Deleting, o.Pending, o.Failures = true, openFourth, allFailingBut(Settle) },
@@ -219,17 +225,17 @@ var decisions = map[string]map[string]decision{
 			healthy(), func(o *Observation) { o.Deleting, o.Failures = true, allFailingBut(Revoke) },
 			Plan{Action: Revoke, Revisions: []int64{3}},
 		},
-		"of those that wait, the ones that expired more than an hour ago are struck off": {
+		"of those that wait, the ones that expired an hour ago are struck off": {
 			healthy(), func(o *Observation) {
 				o.Deleting, o.ServiceProblem = true, serviceDown
-				o.Previous = []Token{neverSeen, replacedLongAgo(2, time.Hour+1), replacedLongAgo(4, time.Hour-1)}
+				o.Previous = []Token{neverSeen, replacedLongAgo(2, time.Hour), replacedLongAgo(4, time.Hour-1)}
 			},
 			Plan{Action: StrikeOff, Revisions: []int64{2}},
 		},
 		"also the current one, and also if it was the revocation that failed": {
 			healthy(), func(o *Observation) {
 				o.Deleting, o.Failures = true, failing(Revoke, unproven, soon)
-				o.Previous, o.Current.Expires = []Token{replacedLongAgo(2, day)}, noon.Add(-time.Hour-1)
+				o.Previous, o.Current.Expires = []Token{replacedLongAgo(2, day)}, noon.Add(-time.Hour)
 			},
 			Plan{Action: StrikeOff, Revisions: []int64{2, 3}},
 		},
@@ -449,7 +455,25 @@ var decisions = map[string]map[string]decision{
 		},
 		"its open attempt waits for the service, and that is told": {
 			healthy(), func(o *Observation) { o.Suspended, o.Pending, o.ServiceProblem = true, openFourth, serviceDown },
-			Plan{Action: Wait, Next: expiry, Problem: serviceDown},
+			Plan{Action: Wait, Next: renewal, Problem: serviceDown},
+		},
+		"or until it may be asked again what became of it": {
+			healthy(), func(o *Observation) {
+				o.Suspended, o.Pending, o.Failures = true, openFourth, failing(Settle, ambiguous, soon)
+			},
+			Plan{Action: Wait, Next: soon, Problem: ambiguous},
+		},
+		"also while its token is lost, which is told before that": {
+			robbed(), func(o *Observation) {
+				o.Suspended, o.Pending, o.Failures = true, openFourth, failing(Settle, ambiguous, soon)
+			},
+			Plan{Action: Wait, Next: soon, Problem: bare},
+		},
+		"what revoking and looking failed of is not told: neither is done": {
+			healthy(), func(o *Observation) {
+				o.Suspended, o.Previous, o.Failures = true, []Token{neverSeen}, allFailingBut(Mint)
+			},
+			Plan{Action: Wait, Next: expiry},
 		},
 		"its lost token is not replaced, and that is told": {
 			robbed(), func(o *Observation) { o.Suspended = true },
@@ -599,10 +623,10 @@ var decisions = map[string]map[string]decision{
 			healthy(), func(o *Observation) { o.Previous, o.Failures = []Token{neverSeen}, allFailingBut(Revoke) },
 			Plan{Action: Revoke, Revisions: []int64{1}},
 		},
-		"while the service can't be asked, those that expired more than an hour ago are struck off": {
+		"while the service can't be asked, those that expired an hour ago are struck off": {
 			healthy(), func(o *Observation) {
 				o.ServiceProblem = serviceDown
-				o.Previous = []Token{neverSeen, replacedLongAgo(4, time.Hour+1), replacedLongAgo(5, time.Hour-1)}
+				o.Previous = []Token{neverSeen, replacedLongAgo(4, time.Hour), replacedLongAgo(5, time.Hour-1)}
 			},
 			Plan{Action: StrikeOff, Revisions: []int64{4}},
 		},
@@ -935,6 +959,18 @@ var decisions = map[string]map[string]decision{
 		"that it waits is told also while the Secret holds the current token": {
 			healthy(), func(o *Observation) { o.Pending, o.Failures = openFourth, failing(Settle, ambiguous, soon) },
 			Plan{Action: Wait, Problem: ambiguous, Next: soon},
+		},
+		"and nothing else is done: the Secret is not rewritten, which may hold the attempt's token any moment": {
+			healthy(), func(o *Observation) {
+				o.Pending, o.Secret.Outdated, o.LookAt, o.Failures = openFourth, true, noon, failing(Settle, ambiguous, soon)
+			},
+			Plan{Action: Wait, Problem: ambiguous, Next: soon},
+		},
+		"but a refusal is told before that: it stays when the attempt is settled": {
+			healthy(), func(o *Observation) {
+				o.Pending, o.Refusal, o.Failures = openFourth, notGranted, failing(Settle, ambiguous, soon)
+			},
+			Plan{Action: Wait, Problem: notGranted, Next: soon},
 		},
 		"what is in the way of a mint besides is not told: none is begun": {
 			robbed(), func(o *Observation) {
@@ -1329,7 +1365,7 @@ var decisions = map[string]map[string]decision{
 			},
 			Plan{Action: Wait, Next: soon},
 		},
-		"about a token that expired up to an hour ago and can't be revoked": {
+		"about a token that expired less than an hour ago and can't be revoked": {
 			healthy(), func(o *Observation) {
 				o.Previous, o.Failures = []Token{replacedLongAgo(2, time.Hour-1)}, failing(Revoke, unproven, noon.Add(1))
 			},
@@ -1357,12 +1393,6 @@ var decisions = map[string]map[string]decision{
 				o.Failures[Revoke] = Failure{nil, soon}
 			},
 			Plan{Action: Wait, Next: soon, Problem: roleMissing},
-		},
-		"with a Secret that is out of date while an open attempt waits: that may be in it any moment": {
-			healthy(), func(o *Observation) {
-				o.Secret.Outdated, o.Pending, o.Failures = true, openFourth, failing(Settle, ambiguous, soon)
-			},
-			Plan{Action: Wait, Next: soon, Problem: ambiguous},
 		},
 	},
 }
@@ -1621,6 +1651,12 @@ func TestNextIsTheEarliestTimeThatChangesAnything(t *testing.T) {
 			o.Previous, o.ServiceProblem = append(o.Previous, absent), serviceDown
 			o.Previous[2].Closed = at(-1)
 		}, at(10)},
+		"the hour after the expiry of a token that can't be revoked": {func(o *Observation) {
+			o.Previous[0].Expires, o.ServiceProblem = at(0), serviceDown
+		}, at(1)},
+		"also of the current one, while the resource is being deleted": {func(o *Observation) {
+			o.Deleting, o.Current.Expires, o.Failures = true, at(0), failing(Revoke, unproven, at(2))
+		}, at(1)},
 		"when a failed action may be tried again": {func(o *Observation) { o.Failures = failing(Revoke, unproven, at(1)) }, at(1)},
 		"the first of several of them": {func(o *Observation) {
 			o.Failures = map[Action]Failure{Mint: {nil, at(4)}, Settle: {nil, at(3)}, Revoke: {nil, at(2)}, Look: {nil, at(1)}}

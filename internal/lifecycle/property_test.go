@@ -53,8 +53,9 @@ type model struct {
 	outside, forgot bool
 	// thief: all that others do is to take the token out of the Secret, or to put another one there.
 	thief bool
-	// minted is when tokens were minted that were not due, since the spec changed.
-	minted []time.Time
+	// minted is when tokens were minted that were not due, since the spec changed; counted: the open attempt is one of them.
+	minted  []time.Time
+	counted bool
 
 	crashes, reconciles int
 	// began is what the reconcile observed first, and plans are what it decided.
@@ -172,7 +173,7 @@ func (m *model) forbidden(plan *Plan) string {
 			return "looked at the service for nothing, or too early"
 		case o.Deleting || o.NamespaceTerminating || o.Suspended || o.SpecProblem != nil:
 			return "looked at the service for a resource that is to be left alone"
-		case !o.HoldsCurrent() || o.Secret.Outdated && o.Pending == nil:
+		case !o.HoldsCurrent() || o.Secret.Outdated || o.Pending != nil:
 			return "looked at the service before the Secret was in order"
 		}
 	case Settle:
@@ -251,12 +252,13 @@ func (m *model) mayStrikeOff(revisions []int64) string {
 	o := &m.observed
 	tokens := m.toRevoke()
 	_, kept := m.kept(Revoke)
+	_, unsettled := m.kept(Settle)
 	switch {
 	case len(revisions) == 0:
 		return "struck off nothing"
 	case !kept:
 		return "struck off what could be revoked"
-	case o.Deleting && o.Pending != nil:
+	case o.Deleting && o.Pending != nil && !unsettled:
 		return "struck off tokens before the open attempt was settled"
 	case !o.Deleting && (o.Suspended || o.NamespaceTerminating || !o.Secret.Confirmed):
 		return "struck off tokens of a resource that is to be left alone, or before the Secret was read"
@@ -273,9 +275,9 @@ func (m *model) mayStrikeOff(revisions []int64) string {
 	return ""
 }
 
-// dead says whether a token ended more than an hour ago, by the word of the service.
+// dead says whether a token ended an hour ago, by the word of the service.
 func dead(t *Token, now time.Time) bool {
-	return !t.Absent && !t.Expires.IsZero() && now.Sub(t.Expires) > time.Hour
+	return !t.Absent && !t.Expires.IsZero() && now.Sub(t.Expires) >= time.Hour
 }
 
 // mayRevoke says why one of these tokens may not be revoked now.
@@ -361,9 +363,6 @@ func (m *model) waits(plan *Plan) string {
 	later.Storm = storm(plan)
 	later.Now = o.Now.Add(time.Duration(m.Int64N(int64(longest))))
 	then := Decide(later)
-	if m.unforeseen(&later) {
-		return ""
-	}
 	if then.Action != Wait || !reflect.DeepEqual(then.Problem, plan.Problem) {
 		return "missed by waiting: " + show(then)
 	}
@@ -373,19 +372,10 @@ func (m *model) waits(plan *Plan) string {
 	return ""
 }
 
-// unforeseen says whether something happens until later for which nobody is woken: tokens that can't be revoked are dead by
-// then, or what a suspended resource tells of the service, or does there, changes.
-func (m *model) unforeseen(later *Observation) bool {
-	o := &m.observed
-	_, unrevoked := m.kept(Revoke)
-	return unrevoked && slices.ContainsFunc(append(slices.Clone(o.Previous), m.toRevoke()...), func(p Token) bool { return !dead(&p, o.Now) && dead(&p, later.Now) }) ||
-		o.Suspended && !o.Deleting && (o.ServiceProblem != nil || len(o.Failures) > 0)
-}
-
 // leaves says what is left undone that needs no Secret to be written.
 func (m *model) leaves() string {
 	o := &m.observed
-	if !o.Deleting && (o.Suspended || o.NamespaceTerminating) || o.Deleting && o.Pending != nil {
+	if !o.Deleting && (o.Suspended || o.NamespaceTerminating) {
 		return ""
 	}
 	_, unrevoked := m.kept(Revoke)
@@ -458,20 +448,20 @@ func (m *model) because(problem *Problem) bool {
 	left := m.inOrder() || o.Suspended && holds
 	overdue := len(m.toRevoke()) > 0
 	told := o.Refusal != nil || open && settling != nil ||
-		!open && overdue && revoking != nil || !open && looking != nil && o.ServiceProblem == nil
+		!open && !o.Suspended && (overdue && revoking != nil || looking != nil && o.ServiceProblem == nil)
 	switch {
 	case problem == nil && open && !o.Suspended:
-		return unblocked && unsettled && settling == nil
+		return unblocked && unsettled && !told
 	case problem == nil:
 		return left && !told || unblocked && !outdated && (!holds || m.renewalDue()) && unminted && minting == nil
 	case problem == settling && open:
-		return unsettled && (unblocked || o.Suspended && holds)
+		return unsettled && o.Refusal == nil && (unblocked || o.Suspended && holds)
 	case problem == minting && !open && unblocked && (!holds || m.renewalDue() && !outdated):
 		return unminted && o.Refusal == nil && o.IssuerProblem == nil
 	case problem == revoking && !open:
-		return left && unrevoked && overdue && o.Refusal == nil
+		return left && !o.Suspended && unrevoked && overdue && o.Refusal == nil
 	case problem == looking:
-		return left && !open && o.Refusal == nil && o.ServiceProblem == nil
+		return left && !open && !o.Suspended && o.Refusal == nil && o.ServiceProblem == nil
 	}
 	switch problem.Reason {
 	case v1alpha1.ReasonNamespaceTerminating:
@@ -540,6 +530,7 @@ func (m *model) others(plan *Plan) {
 			o.SpecProblem = wrongSpec
 		}
 		o.Storm, o.Mints, m.minted, o.Failures = nil, nil, nil, nil
+		m.counted = false
 		m.live.Outdated = m.live.State == SecretOurs
 	case 7, 8: // The issuer does.
 		if o.IssuerProblem, o.Refusal = nil, nil; m.chance(30) {
@@ -622,7 +613,7 @@ func (m *model) apply(plan *Plan) {
 		if !m.outside {
 			o.Pending.SHA256 = valueOf(plan.Revision)
 		}
-		if plan.Unscheduled {
+		if m.counted = plan.Unscheduled; m.counted {
 			o.Mints = append(o.Mints, o.Now)
 			o.Mints = o.Mints[max(0, len(o.Mints)-MaxUnscheduledMints):]
 			m.minted = append(m.minted, o.Now)
@@ -632,7 +623,7 @@ func (m *model) apply(plan *Plan) {
 		}
 		if m.fails(Mint, limitReached) {
 			if m.chance(50) { // It is sure that nothing was made.
-				o.Pending = nil
+				m.dropAttempt()
 			}
 			return
 		}
@@ -652,11 +643,17 @@ func (m *model) apply(plan *Plan) {
 		if m.outside {
 			closed.Closed, closed.Absent = o.Now, !shown && m.chance(50)
 		}
+		if closed.Absent {
+			m.dropAttempt()
+			if m.chance(50) { // Its token would not be recognized, should it come up late.
+				return
+			}
+		}
 		o.Previous, o.Pending = append(o.Previous, closed), nil
 	case Revoke:
 		revisions := plan.Revisions
-		if m.fails(Revoke, unproven) { // Up to some token it went well.
-			revisions = revisions[:m.IntN(len(revisions))]
+		if m.fails(Revoke, unproven) { // Of one or another.
+			revisions = slices.DeleteFunc(slices.Clone(revisions), func(int64) bool { return m.chance(50) })
 		}
 		m.drop(revisions)
 	case StrikeOff:
@@ -696,13 +693,22 @@ func (m *model) fails(action Action, problem *Problem) bool {
 	return true
 }
 
+// dropAttempt forgets an attempt of which there is no token, and that it was made.
+func (m *model) dropAttempt() {
+	o := &m.observed
+	if m.counted {
+		o.Mints, m.minted = o.Mints[:len(o.Mints)-1], m.minted[:len(m.minted)-1]
+	}
+	o.Pending, m.counted = nil, false
+}
+
 // expiry is what the service says of a new token: a service outside of the cluster may say nothing, or what it likes.
 func (m *model) expiry() time.Time {
 	switch {
 	case m.outside && m.chance(20):
 		return time.Time{}
 	case m.outside && m.chance(20):
-		return m.observed.Now.Add(time.Duration(1+m.IntN(400*24)) * time.Hour)
+		return m.observed.Now.Add(time.Duration(1+m.IntN(400)) * day)
 	default:
 		return m.observed.Now.Add(90 * day)
 	}

@@ -13,16 +13,16 @@ func deleting(o *Observation) *Plan {
 	case !o.Finalizer:
 		return &Plan{Action: Wait}
 	case o.Pending != nil:
-		if problem, blocked := o.blocked(Settle); blocked {
-			return o.wait(problem)
+		problem, blocked := o.blocked(Settle)
+		if !blocked {
+			return &Plan{Action: Settle}
 		}
-		return &Plan{Action: Settle}
+		if plan := o.revoke(o.tokens()); plan != nil {
+			return plan // What is known need not wait for what is not.
+		}
+		return o.wait(problem)
 	case o.Current != nil || len(o.Previous) > 0:
-		tokens := o.Previous
-		if o.Current != nil {
-			tokens = append(tokens[:len(tokens):len(tokens)], *o.Current)
-		}
-		if plan := o.revoke(tokens); plan != nil {
+		if plan := o.revoke(o.tokens()); plan != nil {
 			return plan
 		}
 		problem, _ := o.blocked(Revoke)
@@ -34,6 +34,14 @@ func deleting(o *Observation) *Plan {
 	default:
 		return &Plan{Action: Release}
 	}
+}
+
+// tokens are the current one and the previous ones.
+func (o *Observation) tokens() []Token {
+	if o.Current == nil {
+		return o.Previous
+	}
+	return append(o.Previous[:len(o.Previous):len(o.Previous)], *o.Current)
 }
 
 func namespaceTerminating(o *Observation) *Plan {
@@ -86,7 +94,7 @@ func (o *Observation) revoke(tokens []Token) *Plan {
 		plan.Action = StrikeOff
 	}
 	for i := range tokens {
-		if t := &tokens[i]; !blocked || (!t.Absent && !t.Expires.IsZero() && o.Now.After(t.Expires.Add(ExpiryMargin))) {
+		if t := &tokens[i]; !blocked || (!t.Absent && !t.Expires.IsZero() && !o.Now.Before(t.Expires.Add(ExpiryMargin))) {
 			plan.Revisions = append(plan.Revisions, t.Revision)
 		}
 	}
@@ -101,15 +109,21 @@ func suspended(o *Observation) *Plan {
 	case !o.Suspended:
 		return nil
 	case o.HoldsCurrent():
-		return &Plan{Action: Wait, Next: o.Current.Expires, Problem: o.openProblem()}
+		if o.Pending != nil { // It goes on to be settled.
+			return o.wait(o.openProblem())
+		}
+		return &Plan{Action: Wait, Next: o.Current.Expires, Problem: o.Refusal}
 	case o.lossUnconfirmed():
 		return &Plan{Action: ReadSecret}
-	default:
-		return &Plan{Action: Wait, Problem: &Problem{
-			Reason:  v1alpha1.ReasonSuspended,
-			Message: "Suspended, and the Secret holds no token that is valid: set spec.suspend to false to have one minted.",
-		}}
 	}
+	plan := &Plan{Action: Wait, Problem: &Problem{
+		Reason:  v1alpha1.ReasonSuspended,
+		Message: "Suspended, and the Secret holds no token that is valid: set spec.suspend to false to have one minted.",
+	}}
+	if o.Pending != nil {
+		plan.Next = o.next()
+	}
+	return plan
 }
 
 func previousDue(o *Observation) *Plan {
@@ -166,7 +180,7 @@ func specProblem(o *Observation) *Plan {
 
 func mint(o *Observation) *Plan {
 	plan := mintOrWait(o)
-	if plan != nil && plan.Action == Wait && o.HoldsCurrent() && o.Secret.Outdated {
+	if plan != nil && plan.Action == Wait && o.Pending == nil && o.HoldsCurrent() && o.Secret.Outdated {
 		return nil // What a renewal waits for, a rewrite need not wait for.
 	}
 	return plan
@@ -174,8 +188,7 @@ func mint(o *Observation) *Plan {
 
 func mintOrWait(o *Observation) *Plan {
 	if o.Pending != nil {
-		problem, _ := o.blocked(Settle)
-		return o.wait(problem)
+		return o.wait(o.openProblem())
 	}
 	due := !o.RenewalTime.IsZero() && !o.Now.Before(o.RenewalTime)
 	if o.HoldsCurrent() && !due {
@@ -321,13 +334,20 @@ func (o *Observation) next() time.Time {
 			next = at
 		}
 	}
+	_, unrevoked := o.blocked(Revoke)
+	ends := func(t *Token) {
+		consider(t.Expires)
+		if unrevoked { // Then it is struck off.
+			consider(t.Expires.Add(ExpiryMargin))
+		}
+	}
 	consider(o.RenewalTime)
 	consider(o.LookAt)
 	if o.Current != nil {
-		consider(o.Current.Expires)
+		ends(o.Current)
 	}
 	for _, previous := range o.Previous {
-		consider(previous.Expires)
+		ends(&previous)
 		consider(previous.RevokeAt)
 		if !previous.Closed.IsZero() {
 			consider(previous.Closed.Add(ClosedAttemptCheck))

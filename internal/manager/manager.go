@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	ctrlmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -82,7 +83,10 @@ func New(ctx context.Context, config *rest.Config, options *Options, clk clock.P
 	config = rest.CopyConfig(config)
 	config.QPS = -1 // The API server's own priority and fairness decide.
 	freshness := authority.NewFreshness(clock.RealClock{})
+	_, isReal := clk.(clock.RealClock)
+	several := !isReal // With another clock there may be several in one process, one after the other.
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Controller:                    ctrlconfig.Controller{SkipNameValidation: &several},
 		Scheme:                        Scheme(),
 		Cache:                         cacheOptions(freshness),
 		LeaderElection:                options.LeaderElection,

@@ -161,6 +161,22 @@ func (o *Operator) Kill() {
 	<-o.ended
 }
 
+// Freeze stops the process where it is, with SIGSTOP, until Thaw.
+func (o *Operator) Freeze() { _ = o.process.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen process go on.
+func (o *Operator) Thaw() { _ = o.process.Process.Signal(syscall.SIGCONT) }
+
+// HasEnded says whether the process has ended.
+func (o *Operator) HasEnded() bool {
+	select {
+	case <-o.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // Stop ends the process in order.
 func (o *Operator) Stop() {
 	_ = o.process.Process.Signal(syscall.SIGTERM) // It may have ended by itself.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,8 +20,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -49,9 +48,12 @@ type scene struct {
 	killer     *killer
 	kubeconfig string
 	binary     string
-	replica    *httptest.Server
-	operator   *testenv.Operator
-	logs       strings.Builder
+	// namespace of the resources, and flags of the operator.
+	namespace string
+	flags     []string
+	replica   *httptest.Server
+	operator  *testenv.Operator
+	logs      strings.Builder
 }
 
 func TestKilledAtEveryRequest(t *testing.T) {
@@ -110,7 +112,7 @@ func TestKilledAtEveryRequest(t *testing.T) {
 
 func newScene(ctx context.Context, t *testing.T, controlPlane *testenv.ControlPlane, values *leakcheck.Values) *scene {
 	t.Helper()
-	s := &scene{t: t, k8s: controlPlane.Client}
+	s := &scene{t: t, k8s: controlPlane.Client, namespace: namespace, flags: []string{"--leader-elect=false", "--zap-devel"}}
 	var err error
 	if s.killer, err = newKiller(controlPlane.Operator, values); err != nil {
 		t.Fatal(err)
@@ -118,19 +120,7 @@ func newScene(ctx context.Context, t *testing.T, controlPlane *testenv.ControlPl
 	t.Cleanup(s.killer.server.Close)
 	t.Cleanup(s.killer.server.CloseClientConnections)
 
-	directory := t.TempDir()
-	if s.binary, err = testenv.BuildOperator(ctx, directory); err != nil {
-		t.Fatal(err)
-	}
-	s.kubeconfig = filepath.Join(directory, "kubeconfig")
-	err = clientcmd.WriteToFile(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{"c": {Server: s.killer.server.URL}},
-		Contexts:       map[string]*clientcmdapi.Context{"c": {Cluster: "c"}},
-		CurrentContext: "c",
-	}, s.kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.build(ctx, t)
 
 	freshness := authority.NewFreshness(clock.RealClock{})
 	informers, err := cache.New(controlPlane.Admin, cache.Options{Scheme: manager.Scheme(), NewInformer: freshness.NewInformer})
@@ -161,9 +151,44 @@ func newScene(ctx context.Context, t *testing.T, controlPlane *testenv.ControlPl
 	return s
 }
 
+// binaries is the directory of what was built for the tests of this package.
+var binaries string
+
+func TestMain(m *testing.M) {
+	var err error
+	if binaries, err = os.MkdirTemp("", "tokensteward-crash-"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(binaries) // Of no consequence.
+	os.Exit(code)
+}
+
+// builtOperator builds the operator, once for all tests.
+func builtOperator(ctx context.Context) (string, error) {
+	binary := filepath.Join(binaries, "manager")
+	if _, err := os.Stat(binary); err == nil {
+		return binary, nil
+	}
+	return testenv.BuildOperator(ctx, binaries)
+}
+
+// build builds the operator, and the kubeconfig with which it goes through the killer.
+func (s *scene) build(ctx context.Context, t *testing.T) {
+	t.Helper()
+	var err error
+	if s.binary, err = builtOperator(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
+	if err := s.killer.writeKubeconfig(s.kubeconfig); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (s *scene) start(ctx context.Context) {
 	s.t.Helper()
-	started, err := testenv.StartOperator(ctx, s.binary, s.kubeconfig, "--leader-elect=false", "--zap-devel")
+	started, err := testenv.StartOperator(ctx, s.binary, s.kubeconfig, s.flags...)
 	if err != nil {
 		s.t.Fatal(err)
 	}

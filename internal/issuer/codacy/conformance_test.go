@@ -214,6 +214,6 @@ func (s *standIn) learn(kind string) {
 func reference(kind string, attempt *issuer.Attempt, id string) issuer.Reference {
 	return issuer.Reference{
 		Kind: kind, Subject: subjects[kind], UID: uid, ID: id, URL: attempt.Record.URL, AccountID: attempt.Record.AccountID,
-		Known: func(string) (string, bool) { return "", false },
+		Known: func(string) (string, bool) { return "", false }, Disowned: func(string) bool { return false },
 	}
 }

@@ -53,7 +53,7 @@ func newConnection(services *Services, key Key, config Config) (*Connection, err
 		return nil, fmt.Errorf("spec.codacy.url: %w", err)
 	}
 	c := &Connection{
-		services: services, options: &services.options, key: key, config: config, host: address.Hostname(),
+		services: services, options: &services.options, key: key, config: config, host: strings.TrimSuffix(address.Host, ":443"),
 		places: map[place]*watched{}, fingerprints: map[int64]bool{}, bare: map[string]bool{},
 	}
 	c.client, err = newClient(&config, services.limiterOf(c.host), c.options, c.breakerChanged)
@@ -162,7 +162,7 @@ func (c *Connection) CredentialExpiration(ctx context.Context) (time.Time, error
 	p := place{kind: v1alpha1.KindAccountToken}
 	all, err := c.list(ctx, p)
 	if err != nil {
-		return time.Time{}, c.unavailable(err)
+		return time.Time{}, c.failed(ctx, p, err)
 	}
 	for i := range all {
 		if c.isCredential(p, &all[i]) {

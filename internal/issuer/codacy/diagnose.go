@@ -63,6 +63,8 @@ func (c *Connection) failed(ctx context.Context, p place, err error) *issuer.Err
 			Reason: v1alpha1.ReasonUnsupported, Stalled: true,
 			Message: fmt.Sprintf("Codacy knows %s and not the tokens of repositories: they need Codacy Self-hosted 5.1.0 or newer.", p),
 		}
+	case *permission == api.PermissionAdmin:
+		return c.roleMissing(p, "that of the repository, which is not enough here")
 	default:
 		return c.roleMissing(p, string(*permission))
 	}

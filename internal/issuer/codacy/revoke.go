@@ -38,7 +38,8 @@ func (c *Connection) Revoke(ctx context.Context, reference issuer.Reference) err
 		var expiring []*listed
 		for i := range all {
 			t := &all[i]
-			if reference.ExpirationTime.IsZero() || !t.expires.Equal(reference.ExpirationTime) || c.isCredential(p, t) {
+			if reference.ExpirationTime.IsZero() || !t.expires.Equal(reference.ExpirationTime) || otherName(t, reference.Name) ||
+				c.isCredential(p, t) || reference.Disowned(t.id) {
 				continue
 			}
 			if _, known := reference.Known(t.id); !known {

@@ -15,6 +15,9 @@ func (c *Connection) Settle(ctx context.Context, inquiry issuer.Inquiry) (issuer
 		return issuer.Settlement{}, err
 	}
 	record := &inquiry.Record
+	if record.ID != "" {
+		return issuer.Settlement{Lost: record.ID}, nil // It was written down before the value got lost.
+	}
 	if err := c.recorded(p, record.URL, record.AccountID); err != nil {
 		return issuer.Settlement{}, err
 	}
@@ -63,7 +66,7 @@ func (c *Connection) search(p place, record *v1alpha1.PendingToken, all []listed
 		t := &all[i]
 		switch {
 		case record.ExpirationTime != nil && t.expires.Equal(record.ExpirationTime.Time):
-			if !stranger(t) {
+			if !stranger(t) && !otherName(t, record.Name) {
 				expiring = append(expiring, t)
 			}
 		case record.Listed && !stranger(t) && !c.options.isOurs(t.name):
@@ -103,6 +106,9 @@ func (c *Connection) found(p place, all []listed, t *listed, inquiry *issuer.Inq
 func (c *Connection) isCredential(p place, t *listed) bool {
 	return p.kind == v1alpha1.KindAccountToken && t.value.Reveal() == c.config.Credential.Reveal()
 }
+
+// otherName says whether a token has a name, and not the one that an attempt asked for.
+func otherName(t *listed, asked string) bool { return asked != "" && t.name != "" && t.name != asked }
 
 func named(all []listed, name string) *listed {
 	for i := range all {

@@ -422,7 +422,7 @@ func (s *suite) referenceTo(record v1alpha1.PendingToken, found *issuer.Token) i
 	inquiry := s.inquiry(record)
 	reference := issuer.Reference{
 		Kind: inquiry.Kind, Subject: inquiry.Subject, UID: inquiry.UID, ID: record.ID, SHA256: record.SHA256, Name: record.Name,
-		URL: record.URL, AccountID: record.AccountID, Known: inquiry.Known,
+		URL: record.URL, AccountID: record.AccountID, Known: inquiry.Known, Disowned: inquiry.Disowned,
 	}
 	if record.ExpirationTime != nil {
 		reference.ExpirationTime = record.ExpirationTime.Time
