@@ -107,6 +107,7 @@ func newClient(config *Config, limits *limiter, options *Options, changed func()
 		credential: config.Credential, limiter: limits, clock: options.Clock,
 		breaker: gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 			MaxRequests:   1,
+			IsExcluded:    func(err error) bool { return errors.Is(err, context.Canceled) }, // It says nothing of the service.
 			Timeout:       options.BreakerPause,
 			ReadyToTrip:   func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= tripsAfter },
 			OnStateChange: func(string, gobreaker.State, gobreaker.State) { changed() },
@@ -120,22 +121,30 @@ func (c *client) Do(request *http.Request) (*http.Response, error) {
 		return c.try(request) // It may have been carried out, whatever the answer.
 	}
 	pause := &backoff.ExponentialBackOff{InitialInterval: 300 * time.Millisecond, RandomizationFactor: 1, Multiplier: 2, MaxInterval: longestRetryAfter}
+	var last error
 	response, err := backoff.Retry(request.Context(), func() (*http.Response, error) {
-		response, err := c.try(request)
+		var response *http.Response
+		response, last = c.try(request)
 		var failed *outage
 		switch {
-		case err == nil:
+		case last == nil:
 			return response, nil
-		case !errors.As(err, &failed) || !failed.again || failed.retryAfter > longestRetryAfter:
-			return nil, backoff.Permanent(err)
+		case !errors.As(last, &failed) || !failed.again || failed.retryAfter > longestRetryAfter:
+			return nil, backoff.Permanent(last)
+		case failed.retryAfter > 0:
+			return nil, &backoff.RetryAfterError{Duration: failed.retryAfter}
 		default:
-			return nil, err
+			return nil, last
 		}
 	}, backoff.WithBackOff(pause), backoff.WithMaxTries(maxTries))
-	if err != nil && request.Context().Err() != nil {
-		err = &outage{cause: "the operator is being stopped"}
+	switch {
+	case err == nil:
+		return response, nil
+	case request.Context().Err() != nil:
+		return nil, &outage{cause: "the operator is being stopped"}
+	default:
+		return nil, last
 	}
-	return response, err
 }
 
 // try makes a request once.
@@ -147,9 +156,12 @@ func (c *client) try(request *http.Request) (*http.Response, error) {
 	c.limiter.use(request.Context(), c.clock.Now())
 	response, err := c.exchange(request)
 	var failed *outage
-	if errors.As(err, &failed) && request.Context().Err() == nil {
+	switch {
+	case request.Context().Err() != nil:
+		done(context.Canceled)
+	case errors.As(err, &failed):
 		done(err)
-	} else {
+	default:
 		done(nil)
 	}
 	return response, err
@@ -241,7 +253,7 @@ func causeOf(err error) (cause string, again bool) {
 		return "its certificate is for another host", false
 	case errors.As(err, &certificate):
 		return "its certificate is not valid", false
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return "it does not speak TLS", false
 	case errors.As(err, &unresolved):
 		return "its host name is unknown", false

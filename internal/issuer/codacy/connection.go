@@ -119,7 +119,10 @@ func (c *Connection) Identify(ctx context.Context) (v1alpha1.IssuerAccount, erro
 		c.setRefused(true)
 		return v1alpha1.IssuerAccount{}, c.credentialRefused(no)
 	}
-	if err != nil || answer.JSON200 == nil {
+	if err == nil && (answer.JSON200 == nil || answer.JSON200.Data.ID <= 0) {
+		err = errUnknownAnswer
+	}
+	if err != nil {
 		return v1alpha1.IssuerAccount{}, c.unavailable(err)
 	}
 	user := answer.JSON200.Data

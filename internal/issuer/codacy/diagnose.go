@@ -65,8 +65,10 @@ func (c *Connection) failed(ctx context.Context, p place, err error) *issuer.Err
 		}
 	case *permission == api.PermissionAdmin:
 		return c.roleMissing(p, "that of the repository, which is not enough here")
-	default:
+	case *permission == api.PermissionRead || *permission == api.PermissionWrite:
 		return c.roleMissing(p, string(*permission))
+	default:
+		return c.roleMissing(p, "another one")
 	}
 }
 

@@ -87,7 +87,9 @@ func (c *Connection) Look(ctx context.Context, kind, subject string, known func(
 	if !c.beginLook(p, begun) {
 		return nil, false, nil
 	}
-	all, err := c.list(withPermits(ctx, 1), p)
+	ctx, used := withPermits(ctx, 1)
+	all, err := c.list(ctx, p)
+	c.client.limiter.looked(used.more, c.options.Clock.Now())
 	c.endLook(p, begun, all, err)
 	if err != nil {
 		return nil, true, c.failed(ctx, p, err)

@@ -76,7 +76,8 @@ func (c *Connection) prepare(ctx context.Context, p place, request *issuer.Reque
 	}
 	record := &v1alpha1.PendingToken{Revision: request.Revision, URL: c.config.URL, AccountID: c.Account().ID}
 	if requests > 1 {
-		found, err := c.list(withPermits(ctx, 1), p)
+		ctx, _ := withPermits(ctx, 1)
+		found, err := c.list(ctx, p)
 		if err != nil {
 			return nil, c.failed(ctx, p, err)
 		}
@@ -127,16 +128,20 @@ func (c *Connection) Mint(ctx context.Context, attempt issuer.Attempt) (issuer.T
 	if err != nil {
 		return issuer.Token{}, err
 	}
-	ctx = withPermits(ctx, 1) // That Prepare took.
+	ctx, _ = withPermits(ctx, 1) // That Prepare took.
 	seen := c.capabilitiesOf(p.kind)
 	bare := c.sendsNoBody(p.kind)
 	created, err := c.create(ctx, p, &attempt.Record, bare)
 	var no *refusal
 	if errors.As(err, &no) && no.status == http.StatusBadRequest && !bare && !recognizes(seen) {
-		// An edition from before names and expiry may mind the body. Nothing was made, so another request is no second one.
+		// An edition from before names and expiry may mind the body. Nothing was made, so another request is no second one,
+		// unless it was the name that was minded.
+		if cause := c.notMinted(ctx, p, &attempt.Record, err); cause.Reason != v1alpha1.ReasonServiceRefused || !cause.NothingMinted {
+			return issuer.Token{}, cause
+		}
 		bare = true
 		created, err = c.create(ctx, p, &attempt.Record, bare)
-		if err == nil {
+		if err == nil && created.Name == nil && created.ExpiresAt == nil {
 			c.sendNoBody(p.kind)
 		}
 	}
@@ -197,7 +202,7 @@ func (c *Connection) create(ctx context.Context, p place, record *v1alpha1.Pendi
 }
 
 // notMinted says why there is no token, or why that can't be told.
-func (c *Connection) notMinted(ctx context.Context, p place, record *v1alpha1.PendingToken, err error) error {
+func (c *Connection) notMinted(ctx context.Context, p place, record *v1alpha1.PendingToken, err error) *issuer.Error {
 	var no *refusal
 	if !errors.As(err, &no) {
 		return c.failed(ctx, p, err)
@@ -215,6 +220,8 @@ func (c *Connection) notMinted(ctx context.Context, p place, record *v1alpha1.Pe
 	}
 	found, err := c.list(ctx, p)
 	if err != nil {
+		// If it was the name that was refused, then an earlier request of this very attempt took it.
+		refused.NothingMinted = record.Name == ""
 		return refused
 	}
 	for _, t := range found {

@@ -57,8 +57,15 @@ func (c *Connection) list(ctx context.Context, p place) ([]listed, error) {
 		if err != nil {
 			return nil, err
 		}
+		if page.Data == nil {
+			return nil, errUnknownAnswer
+		}
+		before := len(all)
 		for i := range page.Data {
 			t := &page.Data[i]
+			if t.ID <= 0 {
+				return nil, errUnknownAnswer
+			}
 			id := strconv.FormatInt(t.ID, 10)
 			if seen[id] {
 				continue
@@ -84,7 +91,7 @@ func (c *Connection) list(ctx context.Context, p place) ([]listed, error) {
 			}
 			return all, nil
 		}
-		if next == cursor || len(all) > 100*maxPages {
+		if next == cursor || len(all) == before || len(all) > 100*maxPages {
 			return nil, &outage{cause: "its list of tokens does not end"}
 		}
 		cursor = next

@@ -25,7 +25,7 @@ func (c *Connection) Revoke(ctx context.Context, reference issuer.Reference) err
 	if err := c.turn(reference.UID, 1); err != nil {
 		return err
 	}
-	ctx = withPermits(ctx, 1)
+	ctx, _ = withPermits(ctx, 1)
 	if reference.ID != "" {
 		return c.revoke(ctx, p, reference.ID)
 	}

@@ -32,7 +32,8 @@ func (c *Connection) Settle(ctx context.Context, inquiry issuer.Inquiry) (issuer
 	if err := c.turn(inquiry.UID, 1); err != nil {
 		return issuer.Settlement{}, err
 	}
-	all, err := c.list(withPermits(ctx, 1), p)
+	ctx, _ = withPermits(ctx, 1)
+	all, err := c.list(ctx, p)
 	if err != nil {
 		return issuer.Settlement{}, c.failed(ctx, p, err)
 	}
