@@ -33,9 +33,16 @@ build: bin/manager ## Build the operator.
 .PHONY: test
 test: bin/manager ## Run all tests, on a real kube-apiserver and etcd.
 	@echo "test: compiling; the first time takes minutes ..."
-	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) go test $(RACE) -timeout 20m ./...
+	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) go test $(RACE) -timeout 20m ./api/... ./cmd/... ./controllers/... ./hack/... ./internal/...
+	@echo "test: processes that are killed, and many resources; about ten minutes ..."
+	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) go test -p 1 -timeout 40m ./test/...
 	@echo "test: compiling Argo CD's engine; the first time takes minutes ..."
 	cd test/argocd && go test ./...
+
+.PHONY: leak-matrix
+leak-matrix: ## Kill the operator at each request to Codacy, in every edition: does a token leak? About half an hour.
+	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) LEAK_MATRIX=full \
+		go test -count=1 -v -timeout 90m -run 'LeakMatrix|Leader|Unknown' ./test/crash
 
 .PHONY: bench
 bench: bin/manager ## Run the benchmarks. They report, and assert nothing.

@@ -77,9 +77,10 @@ func (r *IssuerReconciler) credential(ctx context.Context, i v1alpha1.Issuer) (c
 	reference := i.SharedSpec().Codacy.CredentialsSecretRef
 	key := r.credentialsKey(i, reference.Name)
 	var secret corev1.Secret
-	if err := r.Live.Get(ctx, key, &secret); client.IgnoreNotFound(err) != nil {
+	switch err := r.Live.Get(ctx, key, &secret); {
+	case client.IgnoreNotFound(err) != nil:
 		return token.Value{}, "", fmt.Errorf("reading the credentials Secret: %w", err)
-	} else if err != nil {
+	case apierrors.IsNotFound(err):
 		return token.Value{}, fmt.Sprintf("There is no Secret %q in the namespace %q: create it, with an account API token of Codacy under the key %q.", key.Name, key.Namespace, reference.Key), nil
 	}
 	held, err := r.holdCredentials(ctx, i, &secret)

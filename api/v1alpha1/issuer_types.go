@@ -11,7 +11,7 @@ import (
 const CodacyCloud = "https://app.codacy.com"
 
 // DefaultCredentialsKey is the key of the credential in an issuer's credentials Secret.
-const DefaultCredentialsKey = "CODACY_API_TOKEN"
+const DefaultCredentialsKey = "CODACY_API_TOKEN" //nolint:gosec // The name of a key.
 
 // DefaultCheckInterval is how often tokens are looked up at the service.
 const DefaultCheckInterval = time.Hour

@@ -704,10 +704,11 @@ func (m *model) dropAttempt() {
 
 // expiry is what the service says of a new token: a service outside of the cluster may say nothing, or what it likes.
 func (m *model) expiry() time.Time {
+	says := m.IntN(100)
 	switch {
-	case m.outside && m.chance(20):
+	case m.outside && says < 20:
 		return time.Time{}
-	case m.outside && m.chance(20):
+	case m.outside && says < 40:
 		return m.observed.Now.Add(time.Duration(1+m.IntN(400)) * day)
 	default:
 		return m.observed.Now.Add(90 * day)

@@ -171,6 +171,7 @@ func TestCodacyKeepsThePromisesOfAnIssuerInEachEdition(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%s/known=%t", c.edition, c.kind, known), func(t *testing.T) {
 				t.Parallel()
 				issuertest.Run(t, func(t *testing.T) issuertest.Harness {
+					t.Helper()
 					s := newStandIn(t, edition(t, c.edition))
 					if known {
 						s.learn(c.kind)
@@ -190,6 +191,7 @@ func TestCodacyKeepsThePromisesWhateverListsShowAndBodiesDo(t *testing.T) {
 				t.Run(fmt.Sprintf("values=%s/body=%s/page=%d", form, body, paged), func(t *testing.T) {
 					t.Parallel()
 					issuertest.Run(t, func(t *testing.T) issuertest.Harness {
+						t.Helper()
 						behaviour := edition(t, "cloud-2026-08")
 						behaviour.RepositoryListValues, behaviour.RepositoryTokenBody, behaviour.RepositoryPage = form, body, paged
 						behaviour.UnknownTokenIs404 = paged == 0

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy/api"
@@ -256,8 +257,6 @@ func setTo(flag **bool, value bool) (changed bool) {
 }
 
 func is(flag *bool) bool { return flag != nil && *flag }
-
-func isNot(flag *bool) bool { return flag != nil && !*flag }
 
 func truncate(text string, most int) string {
 	if len(text) <= most {
