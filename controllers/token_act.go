@@ -342,7 +342,8 @@ func (r *TokenReconciler) look(ctx context.Context, s *state) error {
 	const busy = 2 * time.Second
 	own := &claims{hashes: map[string]string{}, names: map[string]bool{}}
 	own.add(s.token, s.url)
-	named, done, err := s.codacy.Look(ctx, s.token.Kind(), s.token.Subject(), func(id string) (string, bool) {
+	_, due := s.sight()
+	named, done, err := s.codacy.Look(ctx, s.token.Kind(), s.token.Subject(), due, func(id string) (string, bool) {
 		sha256, ok := own.hashes[id]
 		return sha256, ok
 	})

@@ -385,7 +385,7 @@ func TestACreateThatIsOnlySlowSucceeds(t *testing.T) {
 // look lists the tokens of a kind's place.
 func (s *standIn) look(kind string) error {
 	s.Helper()
-	_, done, err := s.connection.Look(s.Context(), kind, subjects[kind], nobodyKnows)
+	_, done, err := s.connection.Look(s.Context(), kind, subjects[kind], s.clock.Now(), nobodyKnows)
 	if !done {
 		s.Error("nobody looked")
 	}

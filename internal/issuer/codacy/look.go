@@ -76,15 +76,15 @@ func (c *Connection) watch(p place) *watched {
 type Named struct{ ID, Name string }
 
 // Look lists the tokens of a place, once for all that have one there. It gives those with a name of this installation.
-// It is not done if somebody else is just looking, or minting and revoking leave no room for it. known is what resources
-// have.
-func (c *Connection) Look(ctx context.Context, kind, subject string, known func(id string) (sha256 string, known bool)) (ours []Named, done bool, err error) {
+// It is not done if somebody else is just looking, or has looked since it was due, or if minting and revoking leave no room
+// for it. known is what resources have.
+func (c *Connection) Look(ctx context.Context, kind, subject string, due time.Time, known func(id string) (sha256 string, known bool)) (ours []Named, done bool, err error) {
 	p, err := placeOf(kind, subject)
 	if err != nil {
 		return nil, false, err
 	}
 	begun := c.options.Clock.Now()
-	if !c.beginLook(p, begun) {
+	if !c.beginLook(p, due, begun) {
 		return nil, false, nil
 	}
 	ctx, used := withPermits(ctx, 1)
@@ -103,11 +103,11 @@ func (c *Connection) Look(ctx context.Context, kind, subject string, known func(
 	return ours, true, nil
 }
 
-func (c *Connection) beginLook(p place, now time.Time) bool {
+func (c *Connection) beginLook(p place, due, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.watch(p)
-	if w.looking {
+	if w.looking || (len(w.lists) > 0 && w.lists[len(w.lists)-1].begun.After(due)) {
 		return false
 	}
 	if !c.client.limiter.look(now) {

@@ -85,7 +85,7 @@ func TestWithoutAnIntervalNobodyEverLooks(t *testing.T) {
 			t.Errorf("the token is missing: %t, the next look is at %s", missing, next)
 		}
 		s.advance(day)
-		if _, _, err := c.Look(t.Context(), v1alpha1.KindAccountToken, "", nobodyKnows); err != nil {
+		if _, _, err := c.Look(t.Context(), v1alpha1.KindAccountToken, "", s.clock.Now(), nobodyKnows); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -241,14 +241,14 @@ func TestTwoDoNotLookAtTheSamePlaceAtOnce(t *testing.T) {
 	})
 	done := make(chan error)
 	go func() {
-		_, _, err := s.connection.Look(t.Context(), v1alpha1.KindProjectToken, "gh/acme/api", nobodyKnows)
+		_, _, err := s.connection.Look(t.Context(), v1alpha1.KindProjectToken, "gh/acme/api", s.clock.Now(), nobodyKnows)
 		done <- err
 	}()
 	<-asked
-	if named, looked, err := s.connection.Look(t.Context(), v1alpha1.KindProjectToken, "gh/acme/api", nobodyKnows); looked || named != nil || err != nil {
+	if named, looked, err := s.connection.Look(t.Context(), v1alpha1.KindProjectToken, "gh/acme/api", s.clock.Now(), nobodyKnows); looked || named != nil || err != nil {
 		t.Errorf("another one looks: %t, %v", looked, err)
 	}
-	if _, looked, err := s.connection.Look(t.Context(), v1alpha1.KindProjectToken, "gh/acme/web", nobodyKnows); !looked || err != nil {
+	if _, looked, err := s.connection.Look(t.Context(), v1alpha1.KindProjectToken, "gh/acme/web", s.clock.Now(), nobodyKnows); !looked || err != nil {
 		t.Errorf("another place is not looked at: %v", err)
 	}
 	close(answer)
@@ -290,7 +290,7 @@ func TestAListShowsWhetherListsShowValues(t *testing.T) {
 					}
 					return "", false
 				}
-				if _, _, err := s.connection.Look(t.Context(), v1alpha1.KindProjectToken, "gh/acme/api", known); err != nil {
+				if _, _, err := s.connection.Look(t.Context(), v1alpha1.KindProjectToken, "gh/acme/api", s.clock.Now(), known); err != nil {
 					t.Fatal(err)
 				}
 				if got := encoded(t, s.connection.Capabilities().ProjectTokens); got != row.want {
@@ -315,7 +315,7 @@ func TestAValueThatIsListedIsTakenOnceListsAreKnownToShowThem(t *testing.T) {
 		t.Error("a value is taken of which nobody knows whether it is whole")
 	}
 	knows := func(id string) (string, bool) { return minted.Value.SHA256(), id == minted.ID }
-	if _, _, err := s.connection.Look(t.Context(), v1alpha1.KindProjectToken, "gh/acme/api", knows); err != nil {
+	if _, _, err := s.connection.Look(t.Context(), v1alpha1.KindProjectToken, "gh/acme/api", s.clock.Now(), knows); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.settle(s.inquiry(v1alpha1.KindProjectToken, attempt.Record)); got.Token == nil || got.Token.Value.Reveal() != minted.Value.Reveal() {
@@ -351,7 +351,7 @@ func TestALookGivesTheTokensOfThisInstallation(t *testing.T) {
 	}
 	orphan := s.server.CreateRepositoryToken("gh", "acme", "api", "ts-inst01-gone-1", nil)
 	_, minted := s.mint(v1alpha1.KindProjectToken, 1)
-	named, done, err := s.connection.Look(t.Context(), v1alpha1.KindProjectToken, "gh/acme/api", nobodyKnows)
+	named, done, err := s.connection.Look(t.Context(), v1alpha1.KindProjectToken, "gh/acme/api", s.clock.Now(), nobodyKnows)
 	if err != nil || !done {
 		t.Fatalf("done: %t, %v", done, err)
 	}
@@ -364,7 +364,24 @@ func TestALookGivesTheTokensOfThisInstallation(t *testing.T) {
 		t.Errorf("it gives %v, want %v", named, want)
 	}
 	s.mint(v1alpha1.KindAccountToken, 1)
-	if named, _, err := s.connection.Look(t.Context(), v1alpha1.KindAccountToken, "", nobodyKnows); err != nil || named != nil {
+	if named, _, err := s.connection.Look(t.Context(), v1alpha1.KindAccountToken, "", s.clock.Now(), nobodyKnows); err != nil || named != nil {
 		t.Errorf("of tokens without names it gives %v, %v", named, err)
+	}
+}
+
+// Several resources of one repository find that a look is due; the first one looks for all of them.
+func TestWhatWasLookedAtSinceItWasDueIsNotLookedAtAgain(t *testing.T) {
+	s := newStandIn(t, edition(t, "cloud-2026-08"))
+	due := s.clock.Now()
+	s.advance(time.Second)
+	s.server.ResetRequests()
+	for i, want := range []bool{true, false, false} {
+		_, looked, err := s.connection.Look(t.Context(), v1alpha1.KindProjectToken, subjects[v1alpha1.KindProjectToken], due, nobodyKnows)
+		if err != nil || looked != want {
+			t.Errorf("resource %d looked: %t (%v), want %t", i+1, looked, err, want)
+		}
+	}
+	if got := s.server.Requests()["listRepositoryApiTokens"]; got != 1 {
+		t.Errorf("there were %d lists", got)
 	}
 }

@@ -145,7 +145,7 @@ func TestAnHourOfMintingRevokingAndLookingStaysWithinTheLimit(t *testing.T) {
 			members := l.members(row.members, l.mintAndRevoke(row.kind))
 			looks := 0
 			l.hour(members, func() {
-				if _, done, err := l.connection.Look(t.Context(), row.kind, subjects[row.kind], nobodyKnows); err != nil {
+				if _, done, err := l.connection.Look(t.Context(), row.kind, subjects[row.kind], l.clock.Now(), nobodyKnows); err != nil {
 					t.Fatal(err)
 				} else if done {
 					looks++
@@ -173,7 +173,7 @@ func TestAnHourOfLookingUsesAFifth(t *testing.T) {
 	l := newLimited(t, "cloud-2026-08", v1alpha1.KindProjectToken)
 	looks := 0
 	l.hour(nil, func() {
-		if _, done, err := l.connection.Look(t.Context(), v1alpha1.KindProjectToken, subjects[v1alpha1.KindProjectToken], nobodyKnows); err != nil {
+		if _, done, err := l.connection.Look(t.Context(), v1alpha1.KindProjectToken, subjects[v1alpha1.KindProjectToken], l.clock.Now(), nobodyKnows); err != nil {
 			t.Fatal(err)
 		} else if done {
 			looks++
@@ -202,7 +202,7 @@ func TestAnHourOfLookingAtManyPagesUsesAFifth(t *testing.T) {
 		l.byHand(v1alpha1.KindAccountToken)
 	}
 	l.hour(nil, func() {
-		if _, _, err := l.connection.Look(t.Context(), v1alpha1.KindAccountToken, "", nobodyKnows); err != nil {
+		if _, _, err := l.connection.Look(t.Context(), v1alpha1.KindAccountToken, "", l.clock.Now(), nobodyKnows); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -235,7 +235,7 @@ func TestWhoHasNoTurnIsToldWhenAndAsksForNothing(t *testing.T) {
 			if got := l.wantReason(l.connection.Revoke(t.Context(), ended), v1alpha1.ReasonWaitingForTurn, false); got.RetryAfter != 15*time.Second {
 				t.Errorf("to be tried again after %s, want 15s", got.RetryAfter)
 			}
-			if _, done, err := l.connection.Look(t.Context(), kind, subjects[kind], nobodyKnows); done || err != nil {
+			if _, done, err := l.connection.Look(t.Context(), kind, subjects[kind], l.clock.Now(), nobodyKnows); done || err != nil {
 				t.Errorf("somebody looked while others wait: %v", err)
 			}
 			if len(l.at) != 0 {

@@ -124,7 +124,7 @@ func TestASubjectThatIsNoRepositoryIsNotAskedFor(t *testing.T) {
 		if err := s.connection.Revoke(t.Context(), issuer.Reference{Kind: r.Kind, Subject: subject}); err == nil {
 			t.Errorf("Revoke takes %q", subject)
 		}
-		if _, done, err := s.connection.Look(t.Context(), r.Kind, subject, nobodyKnows); err == nil || done {
+		if _, done, err := s.connection.Look(t.Context(), r.Kind, subject, s.clock.Now(), nobodyKnows); err == nil || done {
 			t.Errorf("Look takes %q", subject)
 		}
 		if missing, next := s.connection.Sight(r.Kind, subject, "1", s.clock.Now()); missing || !next.IsZero() {
