@@ -57,18 +57,7 @@ type scene struct {
 }
 
 func TestKilledAtEveryRequest(t *testing.T) {
-	ctrl.SetLogger(logr.Discard())
-	ctx, cancel := context.WithCancel(t.Context())
-	controlPlane, err := testenv.Start(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cancel()
-		if err := controlPlane.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	ctx, controlPlane := startControlPlane(t)
 	values := &leakcheck.Values{}
 	s := newScene(ctx, t, controlPlane, values)
 	s.start(ctx)
@@ -108,6 +97,24 @@ func TestKilledAtEveryRequest(t *testing.T) {
 	if err := values.Check(places); err != nil {
 		t.Error(err)
 	}
+}
+
+// startControlPlane starts one that ends with the test, and its context before it.
+func startControlPlane(t *testing.T) (context.Context, *testenv.ControlPlane) {
+	t.Helper()
+	ctrl.SetLogger(logr.Discard())
+	ctx, cancel := context.WithCancel(t.Context())
+	controlPlane, err := testenv.Start(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		if err := controlPlane.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return ctx, controlPlane
 }
 
 func newScene(ctx context.Context, t *testing.T, controlPlane *testenv.ControlPlane, values *leakcheck.Values) *scene {
@@ -247,13 +254,21 @@ func (s *scene) arm(at int, when moment) (killed chan struct{}) {
 // await waits until the operator was killed, and starts another; or until it is done and has been quiet for a while.
 func (s *scene) await(ctx context.Context, killed chan struct{}, done func() bool) (requests []string, fatal bool) {
 	s.t.Helper()
+	if requests, fatal = s.awaitFatal(killed, done); fatal {
+		s.keepLog()
+		s.start(ctx)
+	}
+	return requests, fatal
+}
+
+// awaitFatal waits until the fatal request came, or until all is done and has been quiet for a while without one.
+func (s *scene) awaitFatal(came chan struct{}, done func() bool) (requests []string, fatal bool) {
+	s.t.Helper()
 	var doneSince time.Time
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		select {
-		case <-killed:
+		case <-came:
 			requests, _ = s.killer.disarm()
-			s.keepLog()
-			s.start(ctx)
 			return requests, true
 		default:
 		}
@@ -266,7 +281,7 @@ func (s *scene) await(ctx context.Context, killed chan struct{}, done func() boo
 			return s.killer.disarm()
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("neither killed nor done; its log:\n%s", s.operator.Log())
+			s.t.Fatalf("neither stopped nor done; its log:\n%s", s.operator.Log())
 		}
 	}
 }

@@ -9,15 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/leakcheck"
-	"github.com/tokensteward/tokensteward/internal/testenv"
 )
 
 // TestALeaderThatIsFrozenAndWakesUp stops a leader in the middle of a mint, at every one of its requests, lets another one
@@ -33,7 +30,7 @@ func TestALeaderThatIsFrozenAndWakesUp(t *testing.T) {
 			poller := m.pollSecret(ctx, token)
 			stopHand := m.handiwork(ctx)
 			m.create(ctx, token)
-			_, fatal := m.awaitFatal(ctx, token, frozen, func() bool { return m.ready(ctx, token) })
+			_, fatal := m.awaitFatal(frozen, m.answering(ctx, token, func() bool { return m.ready(ctx, token) }))
 			if fatal {
 				m.row.kills++
 				other.start(ctx)
@@ -92,7 +89,7 @@ func TestANewLeaderWhoseCacheIsBehind(t *testing.T) {
 			stopHand := m.handiwork(ctx)
 			poller := m.pollSecret(ctx, token)
 			m.delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: m.namespace, Name: token.GetName()}})
-			_, fatal := m.awaitFatal(ctx, token, killed, replaced)
+			_, fatal := m.awaitFatal(killed, m.answering(ctx, token, replaced))
 			if fatal {
 				m.row.kills++
 				m.keepLog()
@@ -164,18 +161,7 @@ func (m *matrix) hasRevision(ctx context.Context, token client.Object, revision 
 // one leads. The second one is not started yet.
 func eachClassWithLeaders(t *testing.T, run func(ctx context.Context, m, other *matrix)) {
 	t.Helper()
-	ctrl.SetLogger(logr.Discard())
-	ctx, cancel := context.WithCancel(t.Context())
-	controlPlane, err := testenv.Start(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cancel()
-		if err := controlPlane.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	ctx, controlPlane := startControlPlane(t)
 	var rows []row
 	for i, c := range classes(t) {
 		if !fullMatrix && c.name != "cloud-2026-08 ProjectToken" {
@@ -185,6 +171,7 @@ func eachClassWithLeaders(t *testing.T, run func(ctx context.Context, m, other *
 			m := newMatrix(ctx, t, controlPlane, c, fmt.Sprintf("leaders-%d", i), "--leader-elect")
 			defer m.close(ctx)
 			other := &matrix{scene: &scene{t: t, k8s: m.k8s, namespace: m.namespace, flags: m.flags, binary: m.binary}}
+			var err error
 			if other.killer, err = newKiller(controlPlane.Operator, &leakcheck.Values{}); err != nil {
 				t.Fatal(err)
 			}
@@ -195,9 +182,9 @@ func eachClassWithLeaders(t *testing.T, run func(ctx context.Context, m, other *
 				t.Fatal(err)
 			}
 			m.row = &row{class: c.name, scenario: strings.TrimPrefix(strings.Split(t.Name(), "/")[0], "Test")}
-			minted := len(m.minted())
+			asked := m.server.Requests()[m.creates()]
 			run(ctx, m, other)
-			m.row.minted = len(m.minted()) - minted
+			m.row.asked = m.server.Requests()[m.creates()] - asked
 			if other.operator != nil {
 				other.end()
 			}
@@ -205,32 +192,6 @@ func eachClassWithLeaders(t *testing.T, run func(ctx context.Context, m, other *
 		})
 	}
 	printTable(rows)
-}
-
-// awaitFatal waits until the fatal request came, or all is done and quiet without one.
-func (m *matrix) awaitFatal(ctx context.Context, token client.Object, fatal chan struct{}, done func() bool) (requests []string, was bool) {
-	m.t.Helper()
-	var doneSince time.Time
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		select {
-		case <-fatal:
-			requests, _ = m.killer.disarm()
-			return requests, true
-		default:
-		}
-		m.disambiguate(ctx, token)
-		switch {
-		case !done():
-			doneSince = time.Time{}
-		case doneSince.IsZero():
-			doneSince = time.Now()
-		case time.Since(doneSince) > quiet:
-			return m.killer.disarm()
-		}
-		if time.Now().After(deadline) {
-			m.t.Fatalf("neither stopped nor done; its log:\n%s", m.operator.Log())
-		}
-	}
 }
 
 // held is the response writer of a watch, which lets nothing through while watches that were begun as early are held.

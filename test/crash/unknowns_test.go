@@ -8,12 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
-	ctrl "sigs.k8s.io/controller-runtime"
-
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy/codacytest"
-	"github.com/tokensteward/tokensteward/internal/testenv"
 )
 
 // unknown is something that Codacy's documentation does not tell, and what may be so.
@@ -105,18 +101,7 @@ func pairwise(random *rand.Rand) (rows [][]int) {
 // TestNothingLeaksWhateverIsUnknownOfCodacy covers the unknowns pairwise; the short form takes a few of the rows.
 func TestNothingLeaksWhateverIsUnknownOfCodacy(t *testing.T) {
 	const few = 12
-	ctrl.SetLogger(logr.Discard())
-	ctx, cancel := context.WithCancel(t.Context())
-	controlPlane, err := testenv.Start(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cancel()
-		if err := controlPlane.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	ctx, controlPlane := startControlPlane(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	all := pairwise(rand.New(rand.NewPCG(seed, 0)))
