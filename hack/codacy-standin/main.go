@@ -142,10 +142,10 @@ func explain(o *options, url, ui string) {
 
 To connect an operator that runs on this machine, in another shell:
 
-kubectl create secret generic codacy --from-file=CODACY_API_TOKEN=%s
+kubectl -n tokensteward-system create secret generic codacy --from-file=CODACY_API_TOKEN=%s
 kubectl apply -f - <<END
 apiVersion: tokensteward.io/v1alpha1
-kind: TokenIssuer
+kind: ClusterTokenIssuer
 metadata:
   name: codacy
 spec:
@@ -154,6 +154,10 @@ spec:
     caBundle: $(base64 < %s | tr -d '\n')
     credentialsSecretRef:
       name: codacy
+  grants:
+    - namespaces: [team-a]
+      accounts: ["*"]
+      projects: ["*/*/*"]
 END
 
 Ctrl-C ends it.
