@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -50,6 +51,16 @@ func BuildOperator(ctx context.Context, directory string) (string, error) {
 
 // StartOperator starts a manager binary and waits until it is ready. More flags may be given to it.
 func StartOperator(ctx context.Context, binary, kubeconfig string, flags ...string) (*Operator, error) {
+	const tries = 3 // An address that was free may be taken a moment later.
+	for try := 1; ; try++ {
+		o, err := startOperator(ctx, binary, kubeconfig, flags...)
+		if err == nil || try == tries || !strings.Contains(err.Error(), "address already in use") {
+			return o, err
+		}
+	}
+}
+
+func startOperator(ctx context.Context, binary, kubeconfig string, flags ...string) (*Operator, error) {
 	directory, err := os.MkdirTemp("", "tokensteward-operator-")
 	if err != nil {
 		return nil, err
