@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,7 +16,6 @@ import (
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer"
 	"github.com/tokensteward/tokensteward/internal/lifecycle"
-	"github.com/tokensteward/tokensteward/internal/token"
 )
 
 // errFrozen ends an attempt that this process was too slow, or too long asleep, to carry on.
@@ -129,13 +127,6 @@ func (r *TokenReconciler) recordMinted(ctx context.Context, s *state, minted iss
 	}
 }
 
-// dropAttempt forgets an attempt of which there is no token, and that it was made.
-func (s *state) dropAttempt() {
-	status := s.token.SharedStatus()
-	status.Mints = slices.DeleteFunc(status.Mints, func(at metav1.Time) bool { return at.Equal(&status.Pending.StartTime) })
-	status.Pending = nil
-}
-
 // writeAndFinish writes the token of the open attempt into the Secret. If the API server refuses that, the attempt is
 // left open, to be settled by the next decision.
 func (r *TokenReconciler) writeAndFinish(ctx context.Context, s *state, minted issuer.Token) error {
@@ -193,87 +184,6 @@ func expiration(at time.Time) *metav1.Time {
 	}
 	t := metav1.NewTime(at)
 	return &t
-}
-
-// settle closes an attempt that another process, or an earlier reconcile, began and whose value is not in the Secret.
-// What it made stays among the previous tokens, and valid, until the Secret holds a later revision: its own write of the
-// Secret may still be under way, and no value may be seen there that is refused.
-func (r *TokenReconciler) settle(ctx context.Context, s *state) error {
-	status := s.token.SharedStatus()
-	pending := status.Pending
-	known, failed := r.knower(ctx, pending.URL)
-	settlement, err := s.issuer.Settle(ctx, issuer.Inquiry{
-		Kind: s.token.Kind(), Subject: s.token.Subject(), UID: s.token.GetUID(), Record: *pending, Now: r.Clock.Now(),
-		Known: known, Disowned: s.disowned, Held: s.held(pending.Revision),
-	})
-	if err == nil {
-		err = failed()
-	}
-	if err != nil {
-		return fmt.Errorf("finding out what became of an attempt to mint: %w", err)
-	}
-	r.failures.succeeded(s, lifecycle.Settle)
-	closed := v1alpha1.PreviousToken{
-		ID: pending.ID, Name: pending.Name, Revision: pending.Revision, SHA256: pending.SHA256, ExpirationTime: pending.ExpirationTime,
-		URL: pending.URL, AccountID: pending.AccountID,
-	}
-	if pending.URL != "" {
-		now := metav1.NewTime(r.Clock.Now())
-		closed.ClosedTime = &now
-	}
-	switch found := settlement.Token; {
-	case !settlement.NotBefore.IsZero():
-		return &issuer.Error{
-			Reason: v1alpha1.ReasonSettling, RetryAfter: settlement.NotBefore.Sub(r.Clock.Now()),
-			Message: "An attempt to mint had no answer. Whether it made a token is known once it can't come in late any more.",
-		}
-	case settlement.Ambiguous != nil:
-		pending.AmbiguousIDs = nil
-		for _, id := range settlement.Ambiguous {
-			pending.AmbiguousIDs = append(pending.AmbiguousIDs, v1alpha1.ServiceID(id))
-		}
-		return issuer.Ambiguous(s.place(), settlement.Ambiguous)
-	case found != nil && s.mayWrite():
-		return r.writeAndFinish(ctx, s, *found)
-	case found != nil:
-		closed.ID, closed.SHA256, closed.ExpirationTime = found.ID, found.Value.SHA256(), expiration(found.ExpirationTime)
-	case settlement.Lost != "":
-		// When it expires was asked for, and not told by the service.
-		closed.ID, closed.ExpirationTime = settlement.Lost, nil
-	case closed.ID == "" && !settlement.Recognizable:
-		s.dropAttempt()
-		return nil
-	case closed.ID == "":
-		s.dropAttempt()
-		status.PreviousTokens = append(status.PreviousTokens, closed)
-		return nil
-	}
-	status.PreviousTokens = append(status.PreviousTokens, closed)
-	status.Pending = nil
-	return nil
-}
-
-// mayWrite says whether the token of an attempt that was found again may be written into the Secret.
-func (s *state) mayWrite() bool {
-	return s.token.GetDeletionTimestamp().IsZero() && !s.namespaceTerminating && !s.token.SharedSpec().Suspend && s.specProblem == nil &&
-		s.observedSecret().Conflict == nil && s.secretRefused == nil
-}
-
-// held is what the Secret holds, if it was written for a revision.
-func (s *state) held(revision int64) token.Value {
-	if s.secret == nil || s.observedSecret().State != lifecycle.SecretOurs ||
-		s.secret.Annotations[v1alpha1.RevisionAnnotation] != strconv.FormatInt(revision, 10) {
-		return token.Value{}
-	}
-	return token.NewValue(string(s.secret.Data[s.tokenKey]))
-}
-
-// place is where the resource's tokens are at the service, for people.
-func (s *state) place() string {
-	if s.token.Kind() == v1alpha1.KindProjectToken {
-		return "the repository " + s.token.Subject()
-	}
-	return "the account"
 }
 
 // revoke ends the tokens of these revisions at the service and strikes them off the status. One that can't be revoked does
@@ -378,43 +288,6 @@ func (r *TokenReconciler) look(ctx context.Context, s *state) error {
 		r.orphans.gone(issuerKey(s.token), s.token.Subject(), orphan.ID)
 	}
 	return nil
-}
-
-// sawInSecret notes that the value of a closed attempt was found in the Secret: whoever read it there gets the grace
-// period of any other replaced token.
-func (r *TokenReconciler) sawInSecret(status *v1alpha1.TokenStatus, sha256 string) {
-	if previous := previousWith(status, sha256); previous != nil && previous.ReplacedTime == nil {
-		r.startGrace(previous)
-	}
-}
-
-// takesOutOfSecret notes that what the Secret holds is about to be replaced. If that is a previous token, because nothing
-// could be minted since, its grace period begins only now.
-func (r *TokenReconciler) takesOutOfSecret(status *v1alpha1.TokenStatus, sha256 string) {
-	if previous := previousWith(status, sha256); previous != nil {
-		r.startGrace(previous)
-	}
-}
-
-func previousWith(status *v1alpha1.TokenStatus, sha256 string) *v1alpha1.PreviousToken {
-	at := slices.IndexFunc(status.PreviousTokens, func(p v1alpha1.PreviousToken) bool { return sha256 != "" && p.SHA256 == sha256 })
-	if at < 0 {
-		return nil
-	}
-	return &status.PreviousTokens[at]
-}
-
-func (r *TokenReconciler) startGrace(previous *v1alpha1.PreviousToken) {
-	now := metav1.NewTime(r.Clock.Now())
-	previous.ReplacedTime, previous.RevokeTime = &now, graceEnd(now, previous.ExpirationTime)
-}
-
-func graceEnd(replaced metav1.Time, expires *metav1.Time) *metav1.Time {
-	end := metav1.NewTime(replaced.Add(v1alpha1.DefaultGracePeriod))
-	if expires != nil && expires.Before(&end) {
-		return expires.DeepCopy()
-	}
-	return &end
 }
 
 func (r *TokenReconciler) patchFinalizers(ctx context.Context, s *state, change func(client.Object, string) bool) error {

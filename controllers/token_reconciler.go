@@ -1,5 +1,6 @@
 // Package controllers holds all that talks to Kubernetes. The way of a token through it: token_observe.go reads,
-// internal/lifecycle decides, token_act.go mints and revokes, secret_writer.go writes it down, token_report.go tells.
+// internal/lifecycle decides, token_act.go mints and revokes, token_settle.go finds out what became of a lost answer,
+// secret_writer.go writes it down, token_report.go tells.
 package controllers
 
 import (
