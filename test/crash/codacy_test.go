@@ -80,6 +80,8 @@ type matrix struct {
 	// byHand are the tokens that people make meanwhile.
 	byHand []codacytest.Token
 	next   int
+	// coincidence: somebody makes a token at the very moment at which the operator's is made.
+	coincidence chan codacytest.Token
 }
 
 func TestLeakMatrix(t *testing.T) {
@@ -229,6 +231,10 @@ func (m *matrix) handiwork(ctx context.Context) (stop func()) {
 		close(made)
 		for t := range made {
 			m.byHand = append(m.byHand, t)
+			m.row.byHand++
+		}
+		for len(m.coincidence) > 0 {
+			m.byHand = append(m.byHand, <-m.coincidence)
 			m.row.byHand++
 		}
 	}
@@ -403,7 +409,8 @@ func newMatrix(ctx context.Context, t *testing.T, controlPlane *testenv.ControlP
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = running.Close() })
-	m.server.OnRequest(m.killer.serviceRequest)
+	m.coincidence = make(chan codacytest.Token, 1000)
+	m.server.OnRequest(m.onRequest)
 
 	m.create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 	m.create(ctx, &corev1.Secret{
@@ -424,6 +431,14 @@ func newMatrix(ctx context.Context, t *testing.T, controlPlane *testenv.ControlP
 	m.start(ctx)
 	m.warmUp(ctx)
 	return m
+}
+
+// onRequest makes, every other time, a token by hand beside the one that the operator has just made.
+func (m *matrix) onRequest(operation, when string) {
+	if operation == m.creates() && when == codacytest.After && rand.IntN(2) == 0 {
+		m.coincidence <- m.makeByHand()
+	}
+	m.killer.serviceRequest(operation, when)
 }
 
 // warmUp has the operator see what the service does, and remember it.

@@ -127,7 +127,7 @@ func (m *matrix) swap(other *matrix) {
 	m.operator, other.operator = other.operator, nil
 	m.killer, other.killer = other.killer, m.killer
 	m.kubeconfig, other.kubeconfig = other.kubeconfig, m.kubeconfig
-	m.server.OnRequest(m.killer.serviceRequest)
+	m.server.OnRequest(m.onRequest)
 }
 
 func (m *matrix) secretValue(ctx context.Context, token client.Object) string {

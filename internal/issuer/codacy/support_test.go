@@ -27,7 +27,7 @@ import (
 // patience is for requests that are to be answered, however busy the machine is, and impatience for those that are not.
 const (
 	patience   = 20 * time.Second
-	impatience = 400 * time.Millisecond
+	impatience = 1500 * time.Millisecond
 )
 
 // TestMain runs more cases at once than there are processors, unless it is told how many: most of them wait.
