@@ -231,8 +231,13 @@ func TestHealthyTokensCostOneListAnIntervalAndNothingAfterARestart(t *testing.T)
 	early := b.requests()
 	b.eventually("an interval is over", func() bool { return b.clock.Since(restarted) > time.Hour })
 	got := b.server.Requests()
-	if want := repositories; got["listRepositoryApiTokens"] != want || got["getUserApiTokens"] != 1 || b.requests() != want+1 {
-		t.Errorf("within an interval: %v, want one list for each of %d repositories and one for the account", got, want)
+	if got["listRepositoryApiTokens"] > repositories || got["getUserApiTokens"] > 1 || b.requests() != got["listRepositoryApiTokens"]+got["getUserApiTokens"] {
+		t.Errorf("within an interval: %v, want at most one list for each of %d repositories and one for the account, and nothing else", got, repositories)
+	}
+	// The first look is spread over an interval from when the operator has begun, which is some minutes of the fast clock.
+	b.eventually("every place was looked at", func() bool { return b.requests() > repositories })
+	if late := b.clock.Since(restarted); late > 80*time.Minute {
+		t.Errorf("the last place was looked at after %s", late)
 	}
 	// A minute of the fast clock is half a second; a look may just have been due when it was over.
 	if early > 1 {
