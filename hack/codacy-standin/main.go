@@ -21,7 +21,7 @@ import (
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy/codacytest"
 )
 
-const usage = `Play Codacy at a loopback address, with one account and one repository.
+const usage = `Play Codacy, with one account and one repository.
 
   go run ./hack/codacy-standin --edition cloud-2026-08 --directory "$(mktemp -d)"
 
@@ -32,6 +32,7 @@ address, without TLS:
   POST   /tokens        make one by hand: {"kind":"account"} or {"kind":"repository","name":"ci"}, with "expiresAt" if it is
                         to expire; its value is written into the directory, and the answer tells the file
   DELETE /tokens/<id>   revoke one
+  GET    /ca.crt        the CA of the certificate
   GET    /requests      how many requests there were of each operation, and how many of them were refused
   POST   /fault         make the next requests of an operation fail: {"operation":"createRepositoryApiToken",
                         "kind":"act-then-504","count":2}, with "status" and "retryAfterSeconds", "delaySeconds" or "url" where
@@ -43,7 +44,8 @@ Flags:
 
 // options are the flags.
 type options struct {
-	edition, listen, listenUI, directory, account, email, repository string
+	edition, listen, listenUI, directory, tokenFile, account, email, repository string
+	names                                                                       []string
 }
 
 func main() {
@@ -53,6 +55,8 @@ func main() {
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "address of Codacy")
 	flags.StringVar(&o.listenUI, "listen-ui", "127.0.0.1:0", "loopback address of the web UI")
 	flags.StringVar(&o.directory, "directory", "", "where to write ca.crt and token (required)")
+	flags.StringSliceVar(&o.names, "names", nil, "names and IP addresses for the certificate, besides those of loopback")
+	flags.StringVar(&o.tokenFile, "token-file", "", "a file with the value that the account's API token is to have; by default one is made")
 	flags.StringVar(&o.account, "account", "Robot", "name of the account")
 	flags.StringVar(&o.email, "email", "robot@acme.example", "e-mail address of the account")
 	flags.StringVar(&o.repository, "repository", "gh/acme/api", "the repository: provider/organization/name")
@@ -96,15 +100,16 @@ func run(o *options) error {
 	codacy := codacytest.New(clock.RealClock{}, behaviour)
 	ui := &webUI{codacy: codacy, directory: o.directory, account: codacy.AddAccount(o.account, o.email), repository: [3]string(repository)}
 	codacy.AddRepository(repository[0], repository[1], repository[2])
-	if err := ui.writeValue("token", codacy.CreateAccountToken(ui.account, nil)); err != nil {
+	if err := ui.giveToken(o.tokenFile); err != nil {
 		return err
 	}
 
-	running, err := codacytest.StartTLS(codacy, o.listen)
+	running, err := codacytest.StartTLS(codacy, o.listen, o.names...)
 	if err != nil {
 		return err
 	}
 	defer running.Close()
+	ui.ca = running.CAPEM
 	if err := os.WriteFile(filepath.Join(o.directory, "ca.crt"), running.CAPEM, 0o600); err != nil {
 		return err
 	}

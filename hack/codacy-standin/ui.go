@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy/codacytest"
+	"github.com/tokensteward/tokensteward/internal/token"
 )
 
 // webUI is what a person can do at Codacy. It never shows a value: those of new tokens go into files.
@@ -19,6 +20,8 @@ type webUI struct {
 	directory  string
 	account    int64
 	repository [3]string
+	// ca is the certificate of the CA, in PEM.
+	ca []byte
 }
 
 func (u *webUI) handler() http.Handler {
@@ -27,6 +30,7 @@ func (u *webUI) handler() http.Handler {
 	mux.HandleFunc("POST /tokens", u.create)
 	mux.HandleFunc("DELETE /tokens/{id}", u.revoke)
 	mux.HandleFunc("GET /requests", u.requests)
+	mux.HandleFunc("GET /ca.crt", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(u.ca) }) // Or the client has gone.
 	mux.HandleFunc("POST /fault", u.fault)
 	return mux
 }
@@ -38,6 +42,22 @@ func (u *webUI) writeValue(name string, t codacytest.Token) error {
 		return err
 	}
 	return os.WriteFile(path, []byte(t.Value.Reveal()), 0o600)
+}
+
+// giveToken gives the account an API token: with the value in a file, or with a new one that goes into a file.
+func (u *webUI) giveToken(file string) error {
+	if file == "" {
+		return u.writeValue("token", u.codacy.CreateAccountToken(u.account, nil))
+	}
+	value, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("--token-file: %w", err)
+	}
+	if len(value) == 0 {
+		return fmt.Errorf("--token-file: %s is empty", file)
+	}
+	u.codacy.AddAccountToken(u.account, token.NewValue(string(value)))
+	return nil
 }
 
 // shown is a token as the web UI shows it.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,6 +14,33 @@ import (
 
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy/codacytest"
 )
+
+func TestATokenThatIsGiven(t *testing.T) {
+	behaviour, err := codacytest.Edition("cloud-2026-08")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ui := &webUI{codacy: codacytest.New(clock.RealClock{}, behaviour), directory: t.TempDir()}
+	ui.account = ui.codacy.AddAccount("Robot", "robot@acme.example")
+	file := filepath.Join(t.TempDir(), "given")
+	for content, want := range map[string]bool{"": false, "a-value-that-was-chosen": true} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := ui.giveToken(file); (err == nil) != want {
+			t.Errorf("a file of %d characters: %v", len(content), err)
+		}
+		if want && !ui.codacy.Accepts(content) {
+			t.Error("the token is not accepted")
+		}
+	}
+	if err := ui.giveToken(""); err != nil {
+		t.Fatal(err)
+	}
+	if value, err := os.ReadFile(filepath.Join(ui.directory, "token")); err != nil || !ui.codacy.Accepts(string(value)) {
+		t.Errorf("no token in the file: %v", err)
+	}
+}
 
 func TestWebUI(t *testing.T) {
 	behaviour, err := codacytest.Edition("cloud-2026-08")

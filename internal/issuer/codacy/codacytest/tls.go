@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// Running is a handler that is served on a loopback address.
+// Running is a handler that is served on an address.
 type Running struct {
 	// URL is https, with the address and without a path.
 	URL string
@@ -33,9 +33,9 @@ type Running struct {
 }
 
 // StartTLS serves a handler, which may be a Server or one within Check, on an address such as 127.0.0.1:0. The
-// certificate is for 127.0.0.1, ::1 and localhost, and of a CA that is made anew.
-func StartTLS(handler http.Handler, address string) (*Running, error) {
-	certificate, ca, err := newCertificate()
+// certificate is for 127.0.0.1, ::1, localhost and further names or IP addresses, and of a CA that is made anew.
+func StartTLS(handler http.Handler, address string, names ...string) (*Running, error) {
+	certificate, ca, err := newCertificate(names)
 	if err != nil {
 		return nil, fmt.Errorf("making a certificate: %w", err)
 	}
@@ -77,9 +77,9 @@ func (r *Running) Close() error {
 	return err
 }
 
-// newCertificate is a certificate for loopback addresses, and in PEM that of the CA which signed it. Both are valid for a
+// newCertificate is a certificate for loopback addresses and the names, and in PEM that of the CA which signed it. Both are valid for a
 // year of real time, whatever the server's clock says: that is what clients go by.
-func newCertificate() (serving tls.Certificate, caPEM []byte, err error) {
+func newCertificate(names []string) (serving tls.Certificate, caPEM []byte, err error) {
 	now := time.Now()
 	caKey, err1 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	key, err2 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -103,6 +103,13 @@ func newCertificate() (serving tls.Certificate, caPEM []byte, err error) {
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(year),
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			leaf.IPAddresses = append(leaf.IPAddresses, ip)
+		} else {
+			leaf.DNSNames = append(leaf.DNSNames, name)
+		}
 	}
 	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), caKey)
 	if err != nil {

@@ -106,14 +106,16 @@ func (w *world) holder(kind, value string) *Token {
 	return nil
 }
 
-// add gives a token an id and a value, and brings it to life.
+// add gives a token an id and, unless it has one, a value, and brings it to life.
 func (w *world) add(t Token) *Token {
 	for t.ID == 0 || w.tokens[t.ID] != nil {
 		t.ID = randomID()
 	}
-	if t.Kind == AccountToken {
+	switch {
+	case !t.Value.IsEmpty():
+	case t.Kind == AccountToken:
 		t.Value = token.NewValue(randomText("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", 20))
-	} else {
+	default:
 		t.Value = token.NewValue(randomText("0123456789abcdef", 32))
 	}
 	w.tokens[t.ID] = &t
@@ -202,6 +204,17 @@ func (s *Server) CreateAccountToken(account int64, expires *time.Time) Token {
 		panic(fmt.Sprintf("codacytest: there is no account %d", account))
 	}
 	return *s.world.add(Token{Kind: AccountToken, Account: account, Created: s.clock.Now(), Expires: expires, HandMade: true})
+}
+
+// AddAccountToken brings a token to life whose value was chosen elsewhere, and that never expires. It panics if there is no
+// such account.
+func (s *Server) AddAccountToken(account int64, value token.Value) Token {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.world.accounts[account] == nil {
+		panic(fmt.Sprintf("codacytest: there is no account %d", account))
+	}
+	return *s.world.add(Token{Kind: AccountToken, Account: account, Value: value, Created: s.clock.Now(), HandMade: true})
 }
 
 // CreateRepositoryToken makes a token as in the web UI; expires is nil if it never does. It panics if there is no such
