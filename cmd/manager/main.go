@@ -6,6 +6,9 @@ import (
 	"os"
 
 	"github.com/spf13/pflag"
+	// The image holds this one binary and nothing else, so it brings the public CAs along. Where the system has some, as
+	// when a directory is mounted over /etc/ssl/certs, those are used instead.
+	_ "golang.org/x/crypto/x509roots/fallback"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -24,13 +27,19 @@ func main() {
 func run() error {
 	var options manager.Options
 	options.AddFlags(pflag.CommandLine)
+	showVersion := pflag.Bool("version", false, "Print the version and exit.")
 	pflag.Parse()
+	if *showVersion {
+		fmt.Println(manager.Version)
+		return nil
+	}
 	if err := options.Validate(); err != nil {
 		return err
 	}
 	log := zap.New(zap.UseFlagOptions(&options.Log))
 	ctrl.SetLogger(log)
 	klog.SetLogger(log)
+	log.Info("tokensteward starts", "version", manager.Version)
 	if err := manager.PingConnections(); err != nil {
 		return err
 	}
