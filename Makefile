@@ -10,6 +10,12 @@ export CGO_ENABLED := 1
 endif
 
 GO_FILES := $(shell find api cmd controllers internal hack test -name '*.go' 2>/dev/null)
+CHART_FILES := $(shell find charts/tokensteward -type f)
+
+# The image has its name in the chart, and nowhere else.
+IMAGE := $(shell sed -n 's/^  repository: *//p' charts/tokensteward/values.yaml)
+VERSION := $(shell sed -n 's/^appVersion: *//p' charts/tokensteward/Chart.yaml)
+CHART := bin/tokensteward-$(VERSION:v%=%).tgz
 
 ##@ Use it
 
@@ -25,19 +31,51 @@ demo-codacy: bin/manager bin/demo bin/codacy-standin ## The story of a token of 
 dev: bin/manager bin/demo ## The same API server and operator, left running to try things; Ctrl-C ends it.
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) bin/demo --stay
 
+##@ Install it
+
+.PHONY: chart
+chart: $(CHART) ## Package the Helm chart into bin/.
+
+.PHONY: image-tar
+image-tar: bin/image.tar ## Write the image for amd64 and arm64 as an OCI archive, bin/image.tar, without Docker.
+
+.PHONY: build-installer
+build-installer: ## Write dist/install.yaml: everything, for kubectl apply --server-side.
+	mkdir -p dist
+	$$(hack/controlplane/assets.sh)/kubectl kustomize config/default >dist/install.yaml
+
+.PHONY: kind-install
+kind-install: bin/image.tar $(CHART) bin/helm ## Build the image, load it into a kind cluster (KIND_CLUSTER) and install the chart.
+	HELM=bin/helm hack/kind-install.sh bin/image.tar $(CHART)
+
+.PHONY: deploy
+deploy: $(CHART) bin/helm ## Install or upgrade the chart in the current cluster; the image must be where it can be pulled from.
+	bin/helm upgrade --install tokensteward $(CHART) --namespace tokensteward-system --create-namespace --wait
+
+.PHONY: undeploy
+undeploy: bin/helm ## Remove operator, CRDs and namespace; refuses while tokens exist, unless TOKENS=revoke or TOKENS=keep.
+	HELM=bin/helm KUBECTL=$$(hack/controlplane/assets.sh)/kubectl hack/undeploy.sh
+
 ##@ Develop
 
 .PHONY: build
 build: bin/manager ## Build the operator.
 
 .PHONY: test
-test: bin/manager ## Run all tests, on a real kube-apiserver and etcd.
+test: bin/manager bin/helm ## Run all tests, on a real kube-apiserver and etcd.
 	@echo "test: compiling; the first time takes minutes ..."
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) go test $(RACE) -timeout 20m ./api/... ./cmd/... ./controllers/... ./hack/... ./internal/...
 	@echo "test: processes that are killed, and many resources; about ten minutes ..."
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) go test -p 1 -timeout 40m ./test/...
+	@echo "test: the tool that writes the image ..."
+	cd hack/tools/image && go test ./...
 	@echo "test: compiling Argo CD's engine; the first time takes minutes ..."
 	cd test/argocd && go test ./...
+
+.PHONY: e2e
+e2e: bin/helm bin/image.tar $(CHART) bin/e2e/consumer bin/e2e/codacy-standin ## The chart, and pods: on KUBECONFIG's cluster, on kind, or on a node that it brings up (Linux, as root).
+	@echo "e2e: compiling; the first time takes minutes ..."
+	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) go test -tags e2e -count=1 -v -timeout 40m ./test/e2e
 
 .PHONY: leak-matrix
 leak-matrix: ## Kill the operator at each request to Codacy, in every edition: does a token leak? About half an hour.
@@ -49,11 +87,14 @@ bench: bin/manager ## Run the benchmarks. They report, and assert nothing.
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./test/...
 
 .PHONY: generate
-generate: bin/controller-gen bin/oapi-codegen ## Regenerate deep copies, CRDs and RBAC from the Go types, and Codacy's client.
+generate: bin/controller-gen bin/oapi-codegen bin/helm ## Regenerate deep copies, CRDs and RBAC from the Go types, Codacy's client, and config/default from the chart.
 	bin/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	bin/controller-gen crd paths=./api/... output:crd:dir=config/crd/bases
+	bin/controller-gen crd paths=./api/... output:crd:dir=charts/tokensteward/files/crds
 	bin/controller-gen rbac:roleName=tokensteward paths=./controllers/... output:rbac:dir=config/rbac
 	bin/oapi-codegen -config internal/issuer/codacy/api/oapi-codegen.yaml internal/issuer/codacy/api/openapi.yaml
+	bin/helm template tokensteward charts/tokensteward --namespace tokensteward-system --set crds.enabled=false | \
+		sed -e '/helm.sh\/chart:/d' -e '/app.kubernetes.io\/managed-by:/d' >config/default/manifests.yaml
 
 .PHONY: lint
 lint: bin/golangci-lint ## Run the linters; .golangci.yml says what each is for.
@@ -67,7 +108,7 @@ fmt: bin/golangci-lint ## Format the code.
 verify: generate lint ## Regenerate, tidy, lint and vet; fail if that changes a file.
 	go mod tidy
 	for tool in hack/tools/* hack/controlplane test/argocd; do (cd $$tool && go mod tidy) || exit 1; done
-	go vet ./...
+	go vet ./... && go vet -tags e2e ./test/e2e/...
 	@changed=$$(git status --porcelain); if [ -n "$$changed" ]; then \
 		echo "verify: these files are not what the generators make of the sources, or are not committed:"; \
 		echo "$$changed"; git --no-pager diff; exit 1; fi
@@ -75,12 +116,12 @@ verify: generate lint ## Regenerate, tidy, lint and vet; fail if that changes a 
 
 .PHONY: clean
 clean: ## Remove what was built, the control plane included.
-	rm -rf bin
+	rm -rf bin dist
 
 .PHONY: help
 help: ## List the targets.
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-zA-Z_-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-zA-Z_-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 bin/manager: $(GO_FILES) go.mod go.sum
 	@echo "build: compiling the operator; the first time takes minutes ..."
@@ -92,11 +133,35 @@ bin/demo: $(GO_FILES) go.mod go.sum
 bin/codacy-standin: $(GO_FILES) go.mod go.sum
 	CGO_ENABLED=0 go build -trimpath -o $@ ./hack/codacy-standin
 
+bin/linux_%/manager: hack/build.sh $(GO_FILES) go.mod go.sum charts/tokensteward/Chart.yaml
+	@echo "image: compiling the operator for linux/$*; the first time takes minutes ..."
+	GOOS=linux GOARCH=$* VERSION=$(VERSION) hack/build.sh $@
+
+.SECONDARY: bin/linux_amd64/manager bin/linux_arm64/manager
+bin/image.tar: bin/image bin/linux_amd64/manager bin/linux_arm64/manager $(CHART_FILES)
+	bin/image --ref $(IMAGE):$(VERSION) --version $(VERSION) --output $@ \
+		linux/amd64=bin/linux_amd64/manager linux/arm64=bin/linux_arm64/manager
+
+bin/image: hack/tools/image/main.go hack/tools/image/go.mod hack/tools/image/go.sum
+	cd hack/tools/image && go build -o ../../../$@ .
+
+# What runs in the pods of the end-to-end tests.
+bin/e2e/%: $(GO_FILES) go.mod go.sum
+	CGO_ENABLED=0 GOOS=linux go build -trimpath -o $@ $(if $(filter consumer,$*),./test/e2e/consumer,./hack/$*)
+
 bin/controller-gen: hack/tools/controller-gen/go.mod
 	cd hack/tools/controller-gen && go build -o ../../../$@ sigs.k8s.io/controller-tools/cmd/controller-gen
 
 bin/oapi-codegen: hack/tools/oapi-codegen/go.mod
 	cd hack/tools/oapi-codegen && go build -o ../../../$@ github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen
+
+bin/helm: hack/tools/helm/go.mod
+	@echo "helm: building it; the first time takes minutes ..."
+	cd hack/tools/helm && go build -o ../../../$@ helm.sh/helm/v4/cmd/helm
+
+$(CHART): $(CHART_FILES) bin/helm
+	rm -f bin/tokensteward-*.tgz
+	bin/helm package charts/tokensteward --destination bin
 
 bin/golangci-lint: hack/tools/golangci-lint/go.mod
 	@echo "lint: building golangci-lint; the first time takes a minute ..."

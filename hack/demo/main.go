@@ -52,7 +52,7 @@ func run(tale func(*story)) (err error) {
 	ctrl.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	fmt.Println("Starting etcd and kube-apiserver, with config/crd, config/rbac and config/policy ...")
+	fmt.Println("Starting etcd and kube-apiserver, with config/default ...")
 	w := &world{}
 	if w.controlPlane, err = testenv.Start(ctx); err != nil {
 		return err

@@ -31,7 +31,7 @@ type ControlPlane struct {
 	Client client.Client
 	// Kubeconfig is a file with Admin in it.
 	Kubeconfig string
-	// OperatorKubeconfig is a file with the operator's service account in it: it may do what config/rbac says.
+	// OperatorKubeconfig is a file with the operator's service account in it: it may do what config/default lets it.
 	OperatorKubeconfig string
 	// Operator is that service account.
 	Operator *rest.Config
@@ -40,8 +40,8 @@ type ControlPlane struct {
 	directory   string
 }
 
-// Start starts a control plane and installs config/crd, config/rbac and config/policy. Stop must be called in the end, also after a
-// crash of what was tested. The API server can be given more flags.
+// Start starts a control plane and installs config/default; no pods run, so the operator does not. Stop must be called in
+// the end, also after a crash of what was tested. The API server can be given more flags.
 func Start(ctx context.Context, apiServerFlags ...string) (*ControlPlane, error) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		return nil, errors.New("KUBEBUILDER_ASSETS is not set: run `make test`, or export KUBEBUILDER_ASSETS=$(hack/controlplane/assets.sh)")
@@ -74,11 +74,9 @@ func (cp *ControlPlane) start(ctx context.Context) error {
 	if err := os.WriteFile(cp.Kubeconfig, cp.environment.KubeConfig, 0o600); err != nil {
 		return err
 	}
-	for _, folder := range []string{"crd", "rbac", "policy"} {
-		command := cp.Kubectl(ctx, "apply", "--server-side", "-k", filepath.Join(Root(), "config", folder))
-		if output, err := command.CombinedOutput(); err != nil {
-			return fmt.Errorf("kubectl apply -k config/%s: %w: %s", folder, err, output)
-		}
+	command := cp.Kubectl(ctx, "apply", "--server-side", "-k", filepath.Join(Root(), "config", "default"))
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("kubectl apply -k config/default: %w: %s", err, output)
 	}
 	if output, err := cp.Kubectl(ctx, "wait", "--for=condition=Established", "crd", "--all").CombinedOutput(); err != nil {
 		return fmt.Errorf("waiting for the CRDs: %w: %s", err, output)
