@@ -11,7 +11,8 @@ import (
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 )
 
-// claims are the tokens of a service that resources have, all over the cluster.
+// claims are the tokens of a service that resources have, in all namespaces that are looked after. Beyond those it is as with
+// a second cluster: names, expiries and ids tell whose a token is, and where they don't a person is asked.
 type claims struct {
 	// hashes by id; empty for a token whose value nobody knows.
 	hashes map[string]string

@@ -48,15 +48,17 @@ type IssuerReconciler struct {
 	Namespace string
 	// AllowedHosts are those that a TokenIssuer may connect to.
 	AllowedHosts []string
+	// Scope is what the installation looks after.
+	Scope Scope
 
 	kind  string
 	tries *tries
 }
 
-// SetupIssuers adds the controllers of both kinds of issuers to a manager. SetupAccountTokens and SetupProjectTokens must
-// have been called before: it uses their indexes.
+// SetupIssuers adds the controllers of the kinds of issuers that are served to a manager. SetupAccountTokens and
+// SetupProjectTokens must have been called before: it uses their indexes.
 func SetupIssuers(mgr ctrl.Manager, r IssuerReconciler) error {
-	for _, kind := range []string{v1alpha1.KindClusterTokenIssuer, v1alpha1.KindTokenIssuer} {
+	for _, kind := range r.Scope.issuerKinds() {
 		if err := r.setup(mgr, kind); err != nil {
 			return err
 		}
@@ -158,6 +160,9 @@ func (r *IssuerReconciler) judge(ctx context.Context, issuer v1alpha1.Issuer) (*
 				message: fmt.Sprintf("A namespaceSelector in spec.grants is not valid: %s. Correct it.", err),
 			}, nil
 		}
+	}
+	if found.ready {
+		found.message += onlyReports(issuer.SharedSpec(), &r.Scope)
 	}
 	return found, nil
 }

@@ -112,15 +112,39 @@ func (r *IssuerReconciler) holdCredentials(ctx context.Context, i v1alpha1.Issue
 			o.SetLabels(merged(o.GetLabels(), v1alpha1.ManagedLabel, v1alpha1.ManagedCredentials))
 		})
 	}
-	namespace := &metav1.PartialObjectMetadata{}
-	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	if err := r.Client.Get(ctx, types.NamespacedName{Name: secret.Namespace}, namespace); err != nil {
-		return false, fmt.Errorf("reading the namespace of the credentials Secret: %w", err)
-	}
-	if !namespace.DeletionTimestamp.IsZero() {
-		return true, nil
+	if terminating, err := r.terminating(ctx, secret.Namespace); err != nil || terminating {
+		return terminating, err
 	}
 	return false, r.dropFinalizer(ctx, secret)
+}
+
+// terminating says whether the namespace of a credentials Secret is being deleted.
+func (r *IssuerReconciler) terminating(ctx context.Context, name string) (bool, error) {
+	if r.Scope.WithoutClusterIssuers {
+		return r.refusesWhatIsNew(ctx, name)
+	}
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: name}, namespace); err != nil {
+		return false, fmt.Errorf("reading the namespace of the credentials Secret: %w", err)
+	}
+	return !namespace.DeletionTimestamp.IsZero(), nil
+}
+
+// refusesWhatIsNew tells of a namespace that may not be read whether it is being deleted, with a dry run: the API server then
+// refuses whatever is new, and says why. It does so before quotas and admission policies have a say, so one of theirs means
+// that it is not being deleted. If the operator has lost its Role there, the Secret can't be let go either.
+func (r *IssuerReconciler) refusesWhatIsNew(ctx context.Context, name string) (bool, error) {
+	probe := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name, GenerateName: "tokensteward-"}}
+	err := client.NewDryRunClient(r.Client).Create(ctx, probe)
+	switch {
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return true, nil
+	case err == nil || isRefusal(err):
+		return false, nil
+	default:
+		return false, fmt.Errorf("finding out whether the namespace of the credentials Secret is being deleted: %w", err)
+	}
 }
 
 // rememberCredentials writes down which Secrets carry the finalizer, before one does, and lets those go that are not used
@@ -143,7 +167,7 @@ func (r *IssuerReconciler) rememberCredentials(ctx context.Context, i v1alpha1.I
 // releaseCredentials takes the finalizer off a Secret, unless another issuer needs it.
 func (r *IssuerReconciler) releaseCredentials(ctx context.Context, i v1alpha1.Issuer, name string) error {
 	key := r.credentialsKey(i, name)
-	for _, kind := range []string{v1alpha1.KindClusterTokenIssuer, v1alpha1.KindTokenIssuer} {
+	for _, kind := range r.Scope.issuerKinds() {
 		others, err := r.issuers(ctx, kind)
 		if err != nil {
 			return fmt.Errorf("finding out who needs the credentials Secret: %w", err)

@@ -9,6 +9,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 	"github.com/tokensteward/tokensteward/internal/metrics"
 )
@@ -74,7 +75,8 @@ func (o *orphans) count(issuer codacy.Key) {
 	metrics.OrphanedTokens.WithLabelValues(issuer.Kind, issuer.Namespace, issuer.Name).Set(float64(count))
 }
 
-// findOrphans are those of the tokens with a name of this installation that no resource has had for an hour.
+// findOrphans are those of the tokens with a name of this installation that no resource has had for an hour, as far as
+// the installation sees.
 func (r *TokenReconciler) findOrphans(ctx context.Context, s *state, named []codacy.Named) ([]codacy.Named, error) {
 	var unclaimed []codacy.Named
 	if len(named) > 0 {
@@ -96,6 +98,21 @@ func (r *TokenReconciler) findOrphans(ctx context.Context, s *state, named []cod
 		ctrl.LoggerFrom(ctx).Info("Found an orphaned token: it has a name of this installation, and no resource has it", "id", orphan.ID, "name", orphan.Name)
 	}
 	return old, nil
+}
+
+// mayRevokeOrphans says whether orphans are revoked. An installation that does not see all namespaces can't tell that nobody
+// has a token.
+func mayRevokeOrphans(policy v1alpha1.OrphanPolicy, scope *Scope) bool {
+	return policy == v1alpha1.OrphanPolicyRevoke && !scope.Limited()
+}
+
+// onlyReports is what an issuer's condition adds if its spec asks for a revocation of orphans that there won't be.
+func onlyReports(spec *v1alpha1.IssuerSpec, scope *Scope) string {
+	if spec.Codacy == nil || spec.OrphanPolicy != v1alpha1.OrphanPolicyRevoke || mayRevokeOrphans(spec.OrphanPolicy, scope) {
+		return ""
+	}
+	return " Orphaned tokens are only reported, whatever spec.orphanPolicy says: this installation looks after some namespaces alone (--namespaces), " +
+		"and can't see whether a resource in another one has such a token."
 }
 
 // not are the tokens that nobody claims.

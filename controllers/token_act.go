@@ -274,7 +274,7 @@ func (r *TokenReconciler) look(ctx context.Context, s *state) error {
 	if err != nil {
 		return err
 	}
-	if s.orphanPolicy != v1alpha1.OrphanPolicyRevoke {
+	if !mayRevokeOrphans(s.orphanPolicy, &r.Scope) {
 		return nil
 	}
 	for _, orphan := range orphaned {

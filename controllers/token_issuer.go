@@ -93,25 +93,28 @@ func recordedURL(status *v1alpha1.TokenStatus) string {
 }
 
 // observeIssuer finds out whom to ask for tokens, whether it can be asked, and whether it gives this resource any.
-func (r *TokenReconciler) observeIssuer(ctx context.Context, s *state, namespace *metav1.PartialObjectMetadata) error {
+func (r *TokenReconciler) observeIssuer(ctx context.Context, s *state, in grant.Namespace) error {
 	key := issuerKey(s.token)
 	s.url = recordedURL(s.token.SharedStatus())
+	if !r.Scope.serves(key.Kind) {
+		r.lackIssuer(s, &lifecycle.Problem{
+			Reason: v1alpha1.ReasonIssuerNotServed, Stalled: true,
+			Message: fmt.Sprintf("This installation of the operator serves no %ss: name a TokenIssuer in spec.issuerRef of a new resource, "+
+				"or have the operator started with --cluster-issuers.", key.Kind),
+		})
+		return nil
+	}
 	found := newIssuer(key.Kind)
 	switch err := r.Client.Get(ctx, key.NamespacedName, found); {
 	case apierrors.IsNotFound(err):
-		s.issuerProblem = &lifecycle.Problem{
+		r.lackIssuer(s, &lifecycle.Problem{
 			Reason:  v1alpha1.ReasonIssuerNotFound,
 			Message: fmt.Sprintf("There is no %s %q: create it, or name another one in spec.issuerRef of a new resource.", key.Kind, key.Name),
-		}
-		s.refusal = s.issuerProblem
-		if s.issuer = r.BuiltIn; s.url != "" {
-			s.issuer, s.serviceProblem = nil, s.issuerProblem
-		}
+		})
 		return nil
 	case err != nil:
 		return fmt.Errorf("reading the issuer: %w", err)
 	}
-	in := grant.Namespace{Name: namespace.Name, Labels: namespace.Labels}
 	if cluster, ok := found.(*v1alpha1.ClusterTokenIssuer); ok && cluster.Spec.BuiltIn != nil {
 		s.refusal = r.kind.builtInRefusal(cluster, in, s.token)
 		s.issuerProblem = notReady(found)
@@ -123,6 +126,14 @@ func (r *TokenReconciler) observeIssuer(ctx context.Context, s *state, namespace
 	r.observeCodacy(s, key, found)
 	s.refusal = r.kind.codacyRefusal(found, in, s.token)
 	return nil
+}
+
+// lackIssuer: there is no issuer to ask. Built-in tokens can be revoked without one, those of a service can't.
+func (r *TokenReconciler) lackIssuer(s *state, problem *lifecycle.Problem) {
+	s.issuerProblem, s.refusal = problem, problem
+	if s.issuer = r.BuiltIn; s.url != "" {
+		s.issuer, s.serviceProblem = nil, problem
+	}
 }
 
 func (r *TokenReconciler) observeCodacy(s *state, key codacy.Key, found v1alpha1.Issuer) {

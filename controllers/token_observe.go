@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/grant"
 	"github.com/tokensteward/tokensteward/internal/issuer"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 	"github.com/tokensteward/tokensteward/internal/lifecycle"
@@ -86,15 +87,9 @@ func (r *TokenReconciler) observe(ctx context.Context, key types.NamespacedName)
 	s.owner = fmt.Sprintf("%s/%s/%s/%s/%s", r.InstallationID, stored.Kind(), stored.GetNamespace(), stored.GetName(), stored.GetUID())
 	r.observeStatus(s)
 
-	namespace := &metav1.PartialObjectMetadata{}
-	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	switch err := r.Client.Get(ctx, types.NamespacedName{Name: key.Namespace}, namespace); {
-	case apierrors.IsNotFound(err):
-		s.namespaceTerminating = true
-	case err != nil:
-		return nil, fmt.Errorf("reading the namespace: %w", err)
-	default:
-		s.namespaceTerminating = !namespace.DeletionTimestamp.IsZero()
+	namespace, err := r.observeNamespace(ctx, s)
+	if err != nil {
+		return nil, err
 	}
 	if err := r.observeIssuer(ctx, s, namespace); err != nil {
 		return nil, err
@@ -109,6 +104,31 @@ func (r *TokenReconciler) observe(ctx context.Context, key types.NamespacedName)
 	r.observeSpec(s)
 	s.failures = r.failures.of(s)
 	return s, r.observeSecret(ctx, s)
+}
+
+// observeNamespace finds out whether the resource's namespace is being deleted, and what a grant may go by.
+//
+// Without ClusterTokenIssuers no Namespace is read. A TokenIssuer has no grants, so nobody asks for labels. And that the
+// namespace is being deleted is not needed to keep a token from leaking: the resource is deleted with it, and its finalizer
+// holds it until its tokens are revoked, as the TokenIssuer's and the credential's do. All that may happen before is a mint in
+// vain, since the Secret is refused: that attempt stays open, no other is begun after it without a dry run, and it is settled
+// and revoked with the resource.
+func (r *TokenReconciler) observeNamespace(ctx context.Context, s *state) (grant.Namespace, error) {
+	name := s.token.GetNamespace()
+	if r.Scope.WithoutClusterIssuers {
+		return grant.Namespace{Name: name}, nil
+	}
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	switch err := r.Client.Get(ctx, types.NamespacedName{Name: name}, namespace); {
+	case apierrors.IsNotFound(err):
+		s.namespaceTerminating = true
+	case err != nil:
+		return grant.Namespace{}, fmt.Errorf("reading the namespace: %w", err)
+	default:
+		s.namespaceTerminating = !namespace.DeletionTimestamp.IsZero()
+	}
+	return grant.Namespace{Name: name, Labels: namespace.Labels}, nil
 }
 
 // release lets others mint where this reconcile has minted.

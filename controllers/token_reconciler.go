@@ -60,6 +60,8 @@ type TokenReconciler struct {
 	// RenewDeadline is the leader election's: an attempt recorded longer ago may have been taken over by a new leader,
 	// and is not carried on.
 	RenewDeadline time.Duration
+	// Scope is what the installation looks after.
+	Scope Scope
 
 	kind      kind
 	obstacles *obstacles
@@ -96,17 +98,19 @@ func (r *TokenReconciler) setup(mgr ctrl.Manager, k kind) error {
 		}
 	}
 	r.obstacles, r.written, r.failures, r.orphans = newObstacles(r.Live), newWritten(r.Clock), newFailures(r.Clock), newOrphans(r.Clock)
-	return ctrl.NewControllerManagedBy(mgr).
+	tokens := ctrl.NewControllerManagedBy(mgr).
 		For(prototype).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfSecret), builder.WithPredicates(changed)).
 		WatchesRawSource(source.Channel(r.obstacles.gone, handler.EnqueueRequestsFromMapFunc(r.tokensOfSecret))).
-		Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer)).
 		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer)).
 		WatchesRawSource(source.Channel(changedConnections(r.Services), handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer))).
-		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfNamespace),
-			builder.WithPredicates(predicate.Or(predicate.LabelChangedPredicate{}, namespaceTerminates))).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 10, NewQueue: queueOn(r.Clock)}).
-		Complete(r)
+		WithOptions(controller.Options{MaxConcurrentReconciles: 10, NewQueue: queueOn(r.Clock)})
+	if !r.Scope.WithoutClusterIssuers {
+		tokens.Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer)).
+			WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfNamespace),
+				builder.WithPredicates(predicate.Or(predicate.LabelChangedPredicate{}, namespaceTerminates)))
+	}
+	return tokens.Complete(r)
 }
 
 func (r *TokenReconciler) tokensOfIssuer(ctx context.Context, o client.Object) []reconcile.Request {
@@ -114,10 +118,17 @@ func (r *TokenReconciler) tokensOfIssuer(ctx context.Context, o client.Object) [
 }
 
 func (r *TokenReconciler) tokensOfSecret(ctx context.Context, o client.Object) []reconcile.Request {
+	// Credentials of ClusterTokenIssuers are followed in the operator's namespace, whose tokens may be none of ours.
+	if !r.Scope.covers(o.GetNamespace()) {
+		return nil
+	}
 	return r.requests(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{secretIndex: o.GetName()})
 }
 
 func (r *TokenReconciler) tokensOfNamespace(ctx context.Context, o client.Object) []reconcile.Request {
+	if !r.Scope.covers(o.GetName()) {
+		return nil
+	}
 	return r.requests(ctx, client.InNamespace(o.GetName()))
 }
 

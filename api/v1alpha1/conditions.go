@@ -72,6 +72,8 @@ const (
 	ReasonAccountChanged = "AccountChanged"
 	// ReasonCredentialsRefused: the service does not accept the issuer's credential.
 	ReasonCredentialsRefused = "CredentialsRefused"
+	// ReasonIssuerNotServed: spec.issuerRef names a ClusterTokenIssuer, which the operator's --cluster-issuers=false excludes.
+	ReasonIssuerNotServed = "IssuerNotServed"
 	// ReasonHostNotAllowed: a TokenIssuer names a host that the operator's --allowed-hosts does not.
 	ReasonHostNotAllowed = "HostNotAllowed"
 	// ReasonInvalidCABundle: the issuer's caBundle holds no certificate that can be read.

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
@@ -22,7 +21,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
@@ -52,17 +50,6 @@ var ours = func() labels.Selector {
 	return labels.NewSelector().Add(*requirement)
 }()
 
-// cacheOptions bound what the operator keeps in memory: of all Secrets, only its own and the issuers' credentials.
-func cacheOptions(freshness *authority.Freshness) cache.Options {
-	return cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
-		NewInformer:      freshness.NewInformer,
-		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}: {Label: ours},
-		},
-	}
-}
-
 // How fast a connection that died in silence is found out, so that a watch on it counts as lost: client-go pings a
 // connection after so many seconds without traffic, and gives it up after so many without an answer.
 const (
@@ -82,13 +69,14 @@ func PingConnections() error {
 func New(ctx context.Context, config *rest.Config, options *Options, clk clock.PassiveClock) (ctrlmanager.Manager, error) {
 	config = rest.CopyConfig(config)
 	config.QPS = -1 // The API server's own priority and fairness decide.
+	scope := options.scope()
 	freshness := authority.NewFreshness(clock.RealClock{})
 	_, isReal := clk.(clock.RealClock)
 	several := !isReal // With another clock there may be several in one process, one after the other.
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Controller:                    ctrlconfig.Controller{SkipNameValidation: &several},
 		Scheme:                        Scheme(),
-		Cache:                         cacheOptions(freshness),
+		Cache:                         cacheOptions(freshness, scope, options.Namespace),
 		LeaderElection:                options.LeaderElection,
 		LeaderElectionID:              "tokensteward",
 		LeaderElectionNamespace:       options.Namespace,
@@ -106,10 +94,26 @@ func New(ctx context.Context, config *rest.Config, options *Options, clk clock.P
 	if err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
+	if scope.Limited() {
+		live = &namespaced{WithWatch: live, namespaces: scope.Namespaces}
+		if err := checkPermissions(ctx, live, scope.Namespaces); err != nil {
+			return nil, err
+		}
+	}
+	if options.DefaultIssuer != "" {
+		if err := applyDefaultIssuer(ctx, live, options.DefaultIssuer, defaultIssuerPatience); err != nil {
+			return nil, err
+		}
+	}
 	if err := addControllers(ctx, mgr, live, options, clk); err != nil {
 		return nil, err
 	}
-	if err := addAuthority(ctx, mgr, live, freshness, options, clk); err != nil {
+	if scope.WithoutClusterIssuers {
+		err = addReadiness(ctx, mgr)
+	} else {
+		err = addAuthority(ctx, mgr, live, freshness, options, clk)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
@@ -135,6 +139,7 @@ func addControllers(ctx context.Context, mgr ctrlmanager.Manager, live client.Wi
 	tokens := controllers.TokenReconciler{
 		Client: mgr.GetClient(), Live: live, Clock: clk, Recorder: mgr.GetEventRecorder("tokensteward"),
 		InstallationID: id, BuiltIn: builtin.Issuer{}, Services: services, RenewDeadline: options.RenewDeadline,
+		Scope: options.scope(),
 	}
 	if err := controllers.SetupAccountTokens(mgr, tokens); err != nil {
 		return err
@@ -144,6 +149,7 @@ func addControllers(ctx context.Context, mgr ctrlmanager.Manager, live client.Wi
 	}
 	return controllers.SetupIssuers(mgr, controllers.IssuerReconciler{
 		Client: mgr.GetClient(), Live: live, Clock: clk, Services: services, Namespace: options.Namespace, AllowedHosts: options.AllowedHosts,
+		Scope: options.scope(),
 	})
 }
 

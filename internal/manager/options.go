@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
+	"github.com/tokensteward/tokensteward/controllers"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 )
 
@@ -20,6 +21,10 @@ import (
 type Options struct {
 	Namespace      string
 	InstallationID string
+	// Scope is what is looked after.
+	Scope controllers.Scope
+	// DefaultIssuer is a file with a ClusterTokenIssuer to apply; empty: none.
+	DefaultIssuer string
 
 	LeaderElection bool
 	LeaseDuration  time.Duration
@@ -56,6 +61,13 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 		"The operator's own namespace: it keeps the installation id, the leader's lease and the authority's certificate there. By default $POD_NAMESPACE.")
 	flags.StringVar(&o.InstallationID, "installation-id", "",
 		"Tells this installation's Secrets and tokens from others': 6 to 20 lowercase letters and digits. By default one is made once and kept in a ConfigMap.")
+	flags.StringSliceVar(&o.Scope.Namespaces, "namespaces", nil,
+		"The namespaces, separated by commas, whose tokens and TokenIssuers are looked after. By default all. With some, orphaned tokens are only reported, and the operator works with Roles in these namespaces and its own.")
+	flags.Var((*negated)(&o.Scope.WithoutClusterIssuers), "cluster-issuers",
+		"Serve ClusterTokenIssuers and the built-in authority. Without, only TokenIssuers are served, and nothing is read that belongs to the whole cluster.")
+	flags.Lookup("cluster-issuers").NoOptDefVal = "true"
+	flags.StringVar(&o.DefaultIssuer, "default-issuer", "",
+		"A YAML file with a ClusterTokenIssuer, which the operator applies when it starts. It never deletes it.")
 	flags.BoolVar(&o.LeaderElection, "leader-elect", true,
 		"Let only one of several replicas mint and revoke. Every replica checks tokens.")
 	flags.DurationVar(&o.LeaseDuration, "leader-elect-lease-duration", 15*time.Second, "How long a leader that is not heard of stays the leader.")
@@ -92,6 +104,12 @@ func (o *Options) Validate() error {
 	}
 	if o.InstallationID != "" && !installationID.MatchString(o.InstallationID) {
 		problems = append(problems, errors.New("--installation-id must be 6 to 20 lowercase letters and digits"))
+	}
+	if err := validateNamespaces(o.Scope.Namespaces); err != nil {
+		problems = append(problems, err)
+	}
+	if o.DefaultIssuer != "" && o.Scope.WithoutClusterIssuers {
+		problems = append(problems, errors.New("--default-issuer is a ClusterTokenIssuer, and --cluster-issuers=false excludes those: leave out one of the two"))
 	}
 	if o.RenewDeadline >= o.LeaseDuration || o.RetryPeriod >= o.RenewDeadline || o.RetryPeriod <= 0 {
 		problems = append(problems, errors.New("leader election needs retry-period < renew-deadline < lease-duration, all above 0"))
@@ -143,6 +161,21 @@ func parseLimit(text string) (host string, limit codacy.Limit, err error) {
 	}
 	return host, limit, nil
 }
+
+// negated is a flag that says the opposite of the variable behind it.
+type negated bool
+
+// Set implements pflag.Value.
+func (n *negated) Set(text string) error {
+	value, err := strconv.ParseBool(text)
+	*n = negated(!value)
+	return err
+}
+
+func (n *negated) String() string { return strconv.FormatBool(!bool(*n)) }
+
+// Type implements pflag.Value.
+func (*negated) Type() string { return "bool" }
 
 func (o *Options) dnsNames() []string {
 	service := "tokensteward-authority." + o.Namespace
