@@ -77,6 +77,11 @@ e2e: bin/helm bin/image.tar $(CHART) bin/e2e/consumer bin/e2e/codacy-standin ## 
 	@echo "e2e: compiling; the first time takes minutes ..."
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) go test -tags e2e -count=1 -v -timeout 40m ./test/e2e
 
+.PHONY: e2e-node
+e2e-node: ## Test the node that make e2e brings up: do pods run, and is nothing left of it? (Linux, as root.)
+	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh kube-controller-manager kube-scheduler kubelet kube-proxy) \
+		go test -tags e2e -count=1 -timeout 10m ./test/e2e/node
+
 .PHONY: leak-matrix
 leak-matrix: ## Kill the operator at each request to Codacy, in every edition: does a token leak? About half an hour.
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) LEAK_MATRIX=full \

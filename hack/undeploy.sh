@@ -54,18 +54,18 @@ if [ "$count" -gt 0 ]; then
 	case ${TOKENS:-} in
 	keep)
 		remove_operator
-		say "the operator is gone; $count token resources, their Secrets and tokens are as they were. Install it again to go on."
+		say "the operator is gone; token resources ($count), their Secrets and tokens are as they were. Install it again to go on."
 		exit 0
 		;;
 	revoke)
-		say "deleting $count token resources; the operator revokes their tokens ..."
+		say "deleting token resources ($count); the operator revokes their tokens ..."
 		delete_all accounttokens projecttokens || {
 			say "not all could be revoked: \`kubectl describe\` says why for each that is left. Nothing else was removed."
 			exit 1
 		}
 		;;
 	*)
-		say "$count tokens exist, and without the operator nobody would revoke them:"
+		say "there are token resources ($count), and without the operator nobody would revoke their tokens:"
 		echo "$tokens"
 		say "say what is to become of them: TOKENS=revoke or TOKENS=keep. Nothing was removed."
 		exit 1
