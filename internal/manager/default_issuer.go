@@ -29,8 +29,8 @@ import (
 const defaultIssuerOwner = "tokensteward-default-issuer"
 
 // defaultIssuerPatience is how often an API server is asked that does not answer, or does not know ClusterTokenIssuers yet:
-// eleven times, in not quite a minute.
-var defaultIssuerPatience = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 1.5, Jitter: 0.1, Steps: 11}
+// eleven times, in three quarters of a minute.
+var defaultIssuerPatience = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 1.45, Jitter: 0.1, Steps: 11}
 
 // defaultIssuerTimeout ends it also if an answer never comes.
 const defaultIssuerTimeout = time.Minute
