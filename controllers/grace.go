@@ -10,17 +10,17 @@ import (
 
 // sawInSecret notes that the value of a closed attempt was found in the Secret: whoever read it there gets the grace
 // period of any other replaced token.
-func (r *TokenReconciler) sawInSecret(status *v1alpha1.TokenStatus, sha256 string) {
-	if previous := previousWith(status, sha256); previous != nil && previous.ReplacedTime == nil {
-		r.startGrace(previous)
+func (r *TokenReconciler) sawInSecret(s *state, sha256 string) {
+	if previous := previousWith(s.token.SharedStatus(), sha256); previous != nil && previous.ReplacedTime == nil {
+		r.startGrace(s, previous)
 	}
 }
 
 // takesOutOfSecret notes that what the Secret holds is about to be replaced. If that is a previous token, because nothing
 // could be minted since, its grace period begins only now.
-func (r *TokenReconciler) takesOutOfSecret(status *v1alpha1.TokenStatus, sha256 string) {
-	if previous := previousWith(status, sha256); previous != nil {
-		r.startGrace(previous)
+func (r *TokenReconciler) takesOutOfSecret(s *state, sha256 string) {
+	if previous := previousWith(s.token.SharedStatus(), sha256); previous != nil {
+		r.startGrace(s, previous)
 	}
 }
 
@@ -32,13 +32,19 @@ func previousWith(status *v1alpha1.TokenStatus, sha256 string) *v1alpha1.Previou
 	return &status.PreviousTokens[at]
 }
 
-func (r *TokenReconciler) startGrace(previous *v1alpha1.PreviousToken) {
+func (r *TokenReconciler) startGrace(s *state, previous *v1alpha1.PreviousToken) {
 	now := metav1.NewTime(r.Clock.Now())
-	previous.ReplacedTime, previous.RevokeTime = &now, graceEnd(now, previous.ExpirationTime)
+	previous.ReplacedTime, previous.RevokeTime, previous.HeldBy = &now, graceEnd(s.token.SharedSpec(), now, previous.ExpirationTime), nil
 }
 
-func graceEnd(replaced metav1.Time, expires *metav1.Time) *metav1.Time {
-	end := metav1.NewTime(replaced.Add(v1alpha1.DefaultGracePeriod))
+// graceEnd is when a token that was replaced may be revoked. If it is to be kept for who holds it, that is not before it can
+// be known: a container that starts a moment after the Secret changed may still be given the old value.
+func graceEnd(spec *v1alpha1.TokenSpec, replaced metav1.Time, expires *metav1.Time) *metav1.Time {
+	grace := spec.GracePeriod()
+	if wait, limited := spec.WaitForConsumers(); !limited || wait > 0 {
+		grace = max(grace, secretLag+subPathLag)
+	}
+	end := metav1.NewTime(replaced.Add(grace))
 	if expires != nil && expires.Before(&end) {
 		return expires.DeepCopy()
 	}

@@ -40,6 +40,8 @@ func (r *TokenReconciler) act(ctx context.Context, s *state, plan lifecycle.Plan
 		return nil
 	case lifecycle.Settle:
 		return r.settle(ctx, s)
+	case lifecycle.SeekHolders:
+		return r.seekHolders(ctx, s, plan.Revisions)
 	case lifecycle.Revoke:
 		return r.revoke(ctx, s, plan.Revisions)
 	case lifecycle.StrikeOff:
@@ -54,6 +56,7 @@ func (r *TokenReconciler) act(ctx context.Context, s *state, plan lifecycle.Plan
 		err := r.patchFinalizers(ctx, s, controllerutil.RemoveFinalizer)
 		s.released = client.IgnoreNotFound(err) == nil
 		r.failures.forget(s.token.GetUID())
+		r.sightings.forget(s.token.GetUID())
 		return client.IgnoreNotFound(err)
 	default:
 		return fmt.Errorf("no way to do %q", plan.Action)
@@ -78,7 +81,13 @@ func (r *TokenReconciler) mint(ctx context.Context, s *state, plan lifecycle.Pla
 	if missing, _ := s.sight(); missing {
 		s.missing = status.Token.Revision
 	}
-	r.takesOutOfSecret(status, s.observedSecret().SHA256)
+	r.takesOutOfSecret(s, s.observedSecret().SHA256)
+	if asked := v1alpha1.RotateRequest(s.token); asked != "" {
+		status.LastRotateRequest = asked
+		if now := metav1.NewTime(r.Clock.Now()); status.RenewalTime != nil && now.Before(status.RenewalTime) {
+			status.RenewalTime = &now // Should nothing come of this attempt, the token is still due.
+		}
+	}
 	status.Pending, status.LastRevision = &attempt.Record, plan.Revision
 	if plan.Unscheduled {
 		status.Mints = append(status.Mints, attempt.Record.StartTime)
@@ -160,13 +169,13 @@ func (r *TokenReconciler) finish(s *state, issued issuedToken) {
 		status.PreviousTokens = append(status.PreviousTokens, v1alpha1.PreviousToken{
 			ID: current.ID, Name: current.Name, Revision: current.Revision, SHA256: current.SHA256, ExpirationTime: current.ExpirationTime,
 			URL: current.URL, AccountID: current.AccountID,
-			ReplacedTime: &now, RevokeTime: graceEnd(now, current.ExpirationTime),
+			ReplacedTime: &now, RevokeTime: graceEnd(s.token.SharedSpec(), now, current.ExpirationTime),
 		})
 	}
 	pending := status.Pending
-	duration := s.token.SharedSpec().TokenDuration()
+	spec := s.token.SharedSpec()
 	share := rand.Float64() //nolint:gosec // A spread, not a secret.
-	renewal := metav1.NewTime(lifecycle.RenewalTime(pending.StartTime.Time, issued.expires, duration, duration/3, share))
+	renewal := metav1.NewTime(lifecycle.RenewalTime(pending.StartTime.Time, issued.expires, spec.TokenDuration(), spec.TokenRenewBefore(), share))
 	status.Token = &v1alpha1.IssuedToken{
 		ID: issued.id, Name: issued.name, Revision: pending.Revision, SHA256: issued.sha256, IssueTime: pending.StartTime,
 		ExpirationTime: expiration(issued.expires), URL: pending.URL, AccountID: pending.AccountID,

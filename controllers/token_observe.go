@@ -60,11 +60,15 @@ type state struct {
 	tokenKey  string
 	owner     string
 	templates *secrettemplate.Set
+	sightings *sightings
 
 	// minted, revoked and expired are what act did, for the Events.
 	minted  *v1alpha1.IssuedToken
 	revoked []int64
 	expired []int64
+	// heldSince are the revisions that were found to be held, and were not before. podsForbidden: that can't be found out.
+	heldSince     []int64
+	podsForbidden bool
 	// missing is the revision that is replaced because the service does not have it any more; 0: none.
 	missing int64
 	// toRelease is to be called once the status is written.
@@ -83,7 +87,7 @@ func (r *TokenReconciler) observe(ctx context.Context, key types.NamespacedName)
 		return nil, nil // What the cache lacks is on its way, and comes with an event of its own.
 	}
 	stored.SetManagedFields(nil)
-	s := &state{stored: stored, token: stored.DeepCopyObject().(v1alpha1.Token)}
+	s := &state{stored: stored, token: stored.DeepCopyObject().(v1alpha1.Token), sightings: r.sightings}
 	s.owner = fmt.Sprintf("%s/%s/%s/%s/%s", r.InstallationID, stored.Kind(), stored.GetNamespace(), stored.GetName(), stored.GetUID())
 	r.observeStatus(s)
 
@@ -146,7 +150,7 @@ func (r *TokenReconciler) observeStatus(s *state) {
 	if status.OwnerUID != s.token.GetUID() {
 		*status = v1alpha1.TokenStatus{}
 	}
-	if status.ObservedGeneration != s.token.GetGeneration() {
+	if status.ObservedGeneration != s.token.GetGeneration() || v1alpha1.RotateRequest(s.token) != "" {
 		status.Mints = nil
 	}
 	if len(status.Mints) > lifecycle.MaxUnscheduledMints {
@@ -197,7 +201,7 @@ func (r *TokenReconciler) readSecret(ctx context.Context, s *state) error {
 	} else if err == nil {
 		s.secret = &live
 		if observed := s.observedSecret(); observed.State == lifecycle.SecretOurs {
-			r.sawInSecret(s.token.SharedStatus(), observed.SHA256)
+			r.sawInSecret(s, observed.SHA256)
 		}
 	}
 	return nil
@@ -224,6 +228,7 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 		Storm:                s.storm,
 		Suspended:            s.token.SharedSpec().Suspend,
 		RenewalTime:          timeOf(status.RenewalTime),
+		Requested:            v1alpha1.RotateRequest(s.token) != "",
 		Secret:               s.observedSecret(),
 	}
 	if current := status.Token; current != nil {
@@ -236,10 +241,13 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 	for _, at := range status.Mints {
 		o.Mints = append(o.Mints, at.Time)
 	}
-	for _, previous := range status.PreviousTokens {
+	for i := range status.PreviousTokens {
+		previous := &status.PreviousTokens[i]
+		seen := s.sightings.of(s.token.GetUID(), previous)
 		o.Previous = append(o.Previous, lifecycle.Token{
 			Revision: previous.Revision, SHA256: previous.SHA256, Expires: timeOf(previous.ExpirationTime),
 			Replaced: timeOf(previous.ReplacedTime), RevokeAt: timeOf(previous.RevokeTime),
+			HeldUntil: heldUntil(s.token.SharedSpec(), previous), Held: seen.held, SeekAt: seen.again,
 			Absent: previous.ID == "", Closed: timeOf(previous.ClosedTime),
 		})
 	}

@@ -68,6 +68,7 @@ type TokenReconciler struct {
 	written   *written
 	failures  *failures
 	orphans   *orphans
+	sightings *sightings
 }
 
 // kind is what the engine needs to know of a kind of token.
@@ -98,6 +99,7 @@ func (r *TokenReconciler) setup(mgr ctrl.Manager, k kind) error {
 		}
 	}
 	r.obstacles, r.written, r.failures, r.orphans = newObstacles(r.Live), newWritten(r.Clock), newFailures(r.Clock), newOrphans(r.Clock)
+	r.sightings = newSightings()
 	tokens := ctrl.NewControllerManagedBy(mgr).
 		For(prototype).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfSecret), builder.WithPredicates(changed)).

@@ -24,6 +24,7 @@ const (
 	eventRevoked = "Revoked"
 	eventExpired = "Expired"
 	eventMissing = "RevokedElsewhere"
+	eventHeld    = "Held"
 )
 
 // report writes what is so into the status, once per reconcile and only if it changed, and tells the Events.
@@ -88,6 +89,14 @@ func (r *TokenReconciler) announce(ctx context.Context, s *state) {
 		}
 		r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventIssued, "Issue", "Revision %d is in the Secret %q and %s", minted.Revision, name, expires)
 	}
+	for _, revision := range s.heldSince {
+		if previous := previousOf(s.token.SharedStatus(), revision); previous != nil {
+			until := heldUntil(s.token.SharedSpec(), previous).UTC().Format(time.RFC3339)
+			log.Info("Keeping a replaced token for pods that started with it", "revision", revision, "pods", previous.HeldBy, "until", until)
+			r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventHeld, "Keep",
+				"Revision %d is kept, until %s at most, for pods that started with it: %s. Restart them to have it revoked earlier", revision, until, podNames(previous.HeldBy))
+		}
+	}
 	if len(s.revoked) > 0 {
 		log.Info("Revoked tokens", "revisions", s.revoked)
 		r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventRevoked, "Revoke", "Revoked %s", revisions(s.revoked))
@@ -127,6 +136,7 @@ func (r *TokenReconciler) setConditions(s *state, plan lifecycle.Plan, failure e
 		} else if problem != nil {
 			ready.Message += " " + problem.Message
 		}
+		ready.Message = truncate(ready.Message + r.renewalNote(s) + r.keptNote(s, &o))
 	case problem != nil:
 		ready = *problem
 	}
@@ -136,6 +146,16 @@ func (r *TokenReconciler) setConditions(s *state, plan lifecycle.Plan, failure e
 		problem = &ready
 	}
 	r.setOrDropCondition(s, v1alpha1.ConditionStalled, problem.Stalled, *problem, now)
+}
+
+// renewalNote tells that the token is renewed later than spec asks for.
+func (r *TokenReconciler) renewalNote(s *state) string {
+	spec, status := s.token.SharedSpec(), s.token.SharedStatus()
+	expires, renewal := timeOf(status.Token.ExpirationTime), timeOf(status.RenewalTime)
+	if spec.RenewBefore == nil || expires.IsZero() || !renewal.After(expires.Add(-spec.RenewBefore.Duration)) {
+		return ""
+	}
+	return fmt.Sprintf(" spec.renewBefore does not fit into the life of this token, which is renewed at %s, two thirds through it.", renewal.UTC().Format(time.RFC3339))
 }
 
 // truncate bounds a message: conditions and Events hold only so much, and nobody reads more.

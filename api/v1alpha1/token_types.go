@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,6 +32,9 @@ const (
 
 // Annotations that a user may set on a token resource. The operator compares them and never changes them.
 const (
+	// RotateRequestAnnotation, with any new value, has the token replaced now. The last one handled is in
+	// status.lastRotateRequest.
+	RotateRequestAnnotation = "tokensteward.io/rotate-requested-at"
 	// ReconcileRequestAnnotation, with any new value, has what failed for a cause outside of the cluster tried again now.
 	ReconcileRequestAnnotation = "tokensteward.io/reconcile-requested-at"
 	// NotMineAnnotation lists, separated by commas, ids of tokens that AmbiguousToken named and that somebody else made.
@@ -40,7 +44,7 @@ const (
 // DefaultDuration is the life of a token whose spec.duration is not set.
 const DefaultDuration = 90 * 24 * time.Hour
 
-// DefaultGracePeriod is how long a replaced token stays valid.
+// DefaultGracePeriod is how long a replaced token stays valid at least, if spec.rotation.gracePeriod is not set.
 const DefaultGracePeriod = 24 * time.Hour
 
 // Token is what AccountToken and ProjectToken have in common; one engine reconciles both through it.
@@ -62,6 +66,7 @@ type Token interface {
 }
 
 // TokenSpec is the part of the spec that AccountToken and ProjectToken share.
+// +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || !has(self.duration) || !self.renewBefore.matches('^([0-9]+(h|m|s))+$') || !self.duration.matches('^([0-9]+(h|m|s))+$') || duration(self.renewBefore) < duration(self.duration)",message="renewBefore must be shorter than duration"
 type TokenSpec struct {
 	// The issuer that hands out this token.
 	// +optional
@@ -76,6 +81,19 @@ type TokenSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(h|m|s))+$')",message="write a duration in hours, minutes or seconds: 2160h, not 90d"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]+(h|m|s))+$') || (duration(self) >= duration('1h') && duration(self) <= duration('8760h'))",message="must be between 1h and 8760h (a year)"
 	Duration *metav1.Duration `json:"duration,omitempty"`
+
+	// How long before its expiry a token is replaced, from 1m, and shorter than duration. By default a third of duration.
+	// A change applies from the next token on.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(h|m|s))+$')",message="write a duration in hours, minutes or seconds: 720h, not 30d"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]+(h|m|s))+$') || (duration(self) >= duration('1m') && duration(self) <= duration('8760h'))",message="must be between 1m and 8760h (a year)"
+	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
+
+	// What becomes of a token that was replaced.
+	// +optional
+	Rotation *Rotation `json:"rotation,omitempty"`
 
 	// The Secret that the token is written to.
 	// +optional
@@ -93,6 +111,27 @@ type TokenSpec struct {
 	// as it is. The token that is there goes on until it expires.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
+}
+
+// Rotation says how long a replaced token stays valid.
+type Rotation struct {
+	// How long a replaced token stays valid at least after the Secret changed, though not past its own expiry, from 0s to
+	// 8760h. By default 24h. A change applies from the next replacement on.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(h|m|s))+$')",message="write a duration in hours, minutes or seconds: 48h, not 2d"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]+(h|m|s))+$') || duration(self) <= duration('8760h')",message="must be at most 8760h (a year)"
+	GracePeriod *metav1.Duration `json:"gracePeriod,omitempty"`
+
+	// How much longer a replaced token is kept while a container holds it that started before the Secret changed, from 0s,
+	// which is not at all, to 8760h. By default until the token's own expiry.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(h|m|s))+$')",message="write a duration in hours, minutes or seconds: 48h, not 2d"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]+(h|m|s))+$') || duration(self) <= duration('8760h')",message="must be at most 8760h (a year)"
+	WaitForConsumers *metav1.Duration `json:"waitForConsumers,omitempty"`
 }
 
 // DeletionPolicy says what becomes of the tokens of a deleted resource.
@@ -205,7 +244,7 @@ type TokenStatus struct {
 	// +optional
 	Token *IssuedToken `json:"token,omitempty"`
 
-	// When the token will be replaced. Chosen once for each token.
+	// When the token will be replaced. Chosen once for each token; sooner only if somebody asks for it.
 	// +optional
 	RenewalTime *metav1.Time `json:"renewalTime,omitempty"`
 
@@ -221,6 +260,11 @@ type TokenStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	LastRevision int64 `json:"lastRevision,omitempty"`
+
+	// The annotation rotate-requested-at that was last complied with.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	LastRotateRequest string `json:"lastRotateRequest,omitempty"`
 
 	// When tokens were minted that were not due, within the last hour: the first one, and one for every time that the
 	// value in the Secret was lost.
@@ -364,9 +408,16 @@ type PreviousToken struct {
 	// +optional
 	ReplacedTime *metav1.Time `json:"replacedTime,omitempty"`
 
-	// When it will be revoked. Absent for an attempt, which is revoked as soon as the Secret holds a later revision.
+	// When it will be revoked, unless a container still holds it. Absent for an attempt, which is revoked as soon as the
+	// Secret holds a later revision.
 	// +optional
 	RevokeTime *metav1.Time `json:"revokeTime,omitempty"`
+
+	// Pods, at most five of them, with a container that started before the Secret changed and still holds the token.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=5
+	HeldBy []PodName `json:"heldBy,omitempty"`
 
 	// When an attempt was closed of which the service had no token. An hour later it is asked once more.
 	// +optional
@@ -387,6 +438,10 @@ type PreviousToken struct {
 	// +kubebuilder:validation:MaxLength=64
 	AccountID string `json:"accountID,omitempty"`
 }
+
+// PodName is the name of a pod.
+// +kubebuilder:validation:MaxLength=253
+type PodName string
 
 // SecretReference names a Secret in the namespace of the resource.
 type SecretReference struct {
@@ -409,4 +464,43 @@ func (s *TokenSpec) TokenDuration() time.Duration {
 		return DefaultDuration
 	}
 	return s.Duration.Duration
+}
+
+// TokenRenewBefore is how long before its expiry a token of this resource is replaced.
+func (s *TokenSpec) TokenRenewBefore() time.Duration {
+	if s.RenewBefore == nil {
+		return s.TokenDuration() / 3
+	}
+	return s.RenewBefore.Duration
+}
+
+// GracePeriod is how long a token of this resource stays valid at least after it was replaced.
+func (s *TokenSpec) GracePeriod() time.Duration {
+	if s.Rotation == nil || s.Rotation.GracePeriod == nil {
+		return DefaultGracePeriod
+	}
+	return s.Rotation.GracePeriod.Duration
+}
+
+// WaitForConsumers is how much longer a replaced token is kept for who still holds it; ok is false if that is until it
+// expires.
+func (s *TokenSpec) WaitForConsumers() (wait time.Duration, ok bool) {
+	if s.Rotation == nil || s.Rotation.WaitForConsumers == nil {
+		return 0, false
+	}
+	return s.Rotation.WaitForConsumers.Duration, true
+}
+
+// RotateRequest is the rotation that a user asked for and that is yet to be done; empty: none. Of a long annotation the
+// beginning counts, which is what the status has room for.
+func RotateRequest(t Token) string {
+	const most = 253
+	asked := t.GetAnnotations()[RotateRequestAnnotation]
+	if len(asked) > most {
+		asked = strings.ToValidUTF8(asked[:most], "")
+	}
+	if asked == t.SharedStatus().LastRotateRequest {
+		return ""
+	}
+	return asked
 }

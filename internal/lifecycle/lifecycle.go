@@ -45,8 +45,9 @@ type Observation struct {
 	Missing bool
 	// LookAt is when to look at the service whether it still has Current; zero: never.
 	LookAt time.Time
-	// RenewalTime is when Current is due to be replaced.
+	// RenewalTime is when Current is due to be replaced; Requested: somebody asked for that to be done now.
 	RenewalTime time.Time
+	Requested   bool
 	// LastRevision is the latest of which a mint was begun.
 	LastRevision int64
 	// Pending is an attempt to mint that was recorded and not closed.
@@ -65,8 +66,14 @@ type Token struct {
 	Expires time.Time
 	// Replaced is when the Secret ceased to hold it; zero if it was never seen in the Secret.
 	Replaced time.Time
-	// RevokeAt is when a replaced token is due to be revoked; zero for an attempt.
+	// RevokeAt is when a replaced token is due to be revoked, if nobody holds it; zero for an attempt.
 	RevokeAt time.Time
+	// HeldUntil is how long it is kept at most for a container that holds it; not after RevokeAt: for none.
+	HeldUntil time.Time
+	// Held: such a container was found when the pods were last looked at. SeekAt is when to do that again, and zero if it was
+	// not done yet.
+	Held   bool
+	SeekAt time.Time
 	// Closed is when an attempt was closed of which a service outside of the cluster may still have a token.
 	Closed time.Time
 }
@@ -139,6 +146,8 @@ const (
 	Finish Action = "Finish"
 	// Settle the open attempt: find out at the service what became of it, and close it.
 	Settle Action = "Settle"
+	// SeekHolders looks for containers that hold the tokens of Plan.Revisions.
+	SeekHolders Action = "SeekHolders"
 	// Revoke the tokens of Plan.Revisions.
 	Revoke Action = "Revoke"
 	// StrikeOff the tokens of Plan.Revisions, which have expired and which the service can't be asked to revoke.
@@ -160,7 +169,7 @@ type Plan struct {
 	Revision int64
 	// Unscheduled: no usable token is in the Secret, or the attempt before failed; such mints are counted.
 	Unscheduled bool
-	// Revisions are the ones that Revoke revokes, or StrikeOff strikes off.
+	// Revisions are the ones that Revoke revokes, StrikeOff strikes off, or SeekHolders looks for.
 	Revisions []int64
 	// Problem says what Wait waits for, if anything is amiss.
 	Problem *Problem
@@ -175,6 +184,8 @@ const (
 	MintStormWindow     = time.Hour
 	// MaxPrevious is how many previous tokens there may be when a mint begins. The schema allows two more.
 	MaxPrevious = 30
+	// MaxPreviousToRotate is how many previous tokens may live when one is replaced only because somebody asked for it.
+	MaxPreviousToRotate = 3
 	// RefusedRetry is how long to wait before a refused write of the Secret is tried again.
 	RefusedRetry = 2 * time.Minute
 )
@@ -196,6 +207,7 @@ var rules = []struct {
 	{"whatever exists at the service is held by the finalizer", finalizer},
 	{"an open attempt is settled before anything else is begun", openAttempt},
 	{"a suspended resource is left as it is", suspended},
+	{"a previous token is not revoked before it is known who holds it", seekHolders},
 	{"previous tokens that are due are revoked", previousDue},
 	{"nothing is written for a spec that is wrong", specProblem},
 	{"a token is minted when there is none, it is lost or it is due", mint},
@@ -215,12 +227,13 @@ func Decide(o Observation) Plan {
 	panic("lifecycle: the last rule always has a plan")
 }
 
-// MintStorm is the problem of a resource for which too many tokens were minted. It lasts until the spec changes.
+// MintStorm is the problem of a resource for which too many tokens were minted. It lasts until the spec changes, or somebody
+// asks for a rotation.
 func MintStorm() *Problem {
 	return &Problem{
 		Reason: v1alpha1.ReasonMintStorm, Stalled: true,
 		Message: "Five tokens were minted within an hour, and each was lost, or changed in the Secret, or could not be written there. " +
-			"Find out what does that; then change the spec, or recreate this resource, to go on.",
+			"Find out what does that; then change the spec, or the annotation tokensteward.io/rotate-requested-at, to go on.",
 	}
 }
 

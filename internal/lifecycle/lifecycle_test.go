@@ -38,8 +38,12 @@ var (
 		Reason:  v1alpha1.ReasonSuspended,
 		Message: "Suspended, and the Secret holds no token that is valid: set spec.suspend to false to have one minted.",
 	}
-	newStorm = MintStorm()
-	tooMany  = &Problem{
+	newStorm  = MintStorm()
+	threeLive = &Problem{
+		Reason:  v1alpha1.ReasonTooManyPrevious,
+		Message: "The rotation that was asked for waits: three replaced tokens still have their time. It is done when the first of them is revoked.",
+	}
+	tooMany = &Problem{
 		Reason:  v1alpha1.ReasonTooManyPrevious,
 		Message: "Too many replaced tokens still have their grace period; another one is minted when the first of them is revoked.",
 	}
@@ -80,6 +84,13 @@ var (
 	// foreign is somebody else's Secret.
 	foreign = Secret{State: SecretForeign, Confirmed: true, Conflict: conflict}
 )
+
+// kept is replaced, if it may be kept for who holds it, for so long after its grace period.
+func kept(longer time.Duration) Token {
+	token := replaced
+	token.HeldUntil = teaTime.Add(longer)
+	return token
+}
 
 // severalReplaced are tokens of the revisions from 4 on; the first is due at tea-time, and then one every hour.
 func severalReplaced(count int) []Token {
@@ -509,7 +520,45 @@ var decisions = map[string]map[string]decision{
 		},
 	},
 
+	"a previous token is not revoked before it is known who holds it": {
+		"its grace period is over, and nobody looked yet": {
+			healthy(), func(o *Observation) { o.Previous, o.Now = []Token{kept(day)}, teaTime },
+			Plan{Action: SeekHolders, Revisions: []int64{2}},
+		},
+		"it was held the last time, and that is a while ago": {
+			healthy(), func(o *Observation) {
+				o.Previous, o.Now = []Token{kept(day)}, teaTime
+				o.Previous[0].Held, o.Previous[0].SeekAt = true, teaTime
+			},
+			Plan{Action: SeekHolders, Revisions: []int64{2}},
+		},
+		"of several, those that have had their grace period and may be kept longer": {
+			healthy(), func(o *Observation) {
+				later, unkept, unheld := kept(day), replaced, kept(day)
+				later.Revision, later.RevokeAt = 4, teaTime.Add(1)
+				unkept.Revision = 5
+				unheld.Revision, unheld.SeekAt = 6, noon
+				o.Previous, o.Now = []Token{kept(day), later, unkept, unheld}, teaTime
+			},
+			Plan{Action: SeekHolders, Revisions: []int64{2}},
+		},
+	},
+
 	"previous tokens that are due are revoked": {
+		"it may be kept for who holds it, and nobody does": {
+			healthy(), func(o *Observation) {
+				o.Previous, o.Now = []Token{kept(day)}, teaTime
+				o.Previous[0].SeekAt = teaTime
+			},
+			Plan{Action: Revoke, Revisions: []int64{2}},
+		},
+		"it is held, and the time for that is over": {
+			healthy(), func(o *Observation) {
+				o.Previous, o.Now = []Token{kept(0)}, teaTime
+				o.Previous[0].Held, o.Previous[0].SeekAt = true, teaTime.Add(time.Minute)
+			},
+			Plan{Action: Revoke, Revisions: []int64{2}},
+		},
 		"the grace period is over": {
 			healthy(), func(o *Observation) { o.Previous, o.Now = []Token{replaced}, teaTime },
 			Plan{Action: Revoke, Revisions: []int64{2}},
@@ -1114,6 +1163,29 @@ var decisions = map[string]map[string]decision{
 			Plan{Action: Wait, Problem: conflict, Next: renewal},
 		},
 
+		"somebody asked for another one": {
+			healthy(), func(o *Observation) { o.Requested, o.Previous = true, severalReplaced(2) },
+			Plan{Action: Mint, Revision: 6},
+		},
+		"somebody asked, and three that were replaced are still accepted": {
+			healthy(), func(o *Observation) { o.Requested, o.Previous = true, severalReplaced(3) },
+			Plan{Action: Wait, Next: teaTime, Problem: threeLive},
+		},
+		"those that expired are not": {
+			healthy(), func(o *Observation) {
+				o.Requested, o.Previous, o.Failures = true, severalReplaced(3), failing(Revoke, unproven, soon)
+				o.Previous[0].Expires = noon
+			},
+			Plan{Action: Mint, Revision: 7},
+		},
+		"somebody asked, and it is due anyway": {
+			healthy(), func(o *Observation) { o.Requested, o.RenewalTime, o.Previous = true, noon, severalReplaced(3) },
+			Plan{Action: Mint, Revision: 7},
+		},
+		"somebody asked, and it is lost": {
+			robbed(), func(o *Observation) { o.Requested, o.Previous = true, severalReplaced(3) },
+			Plan{Action: Mint, Revision: 7, Unscheduled: true},
+		},
 		"while 29 replaced ones have their grace period": {
 			healthy(), func(o *Observation) { o.RenewalTime, o.Previous = noon, severalReplaced(29) },
 			Plan{Action: Mint, Revision: 33},
@@ -1539,6 +1611,12 @@ func TestWhereTwoRulesApplyTheEarlierOneIsFollowed(t *testing.T) {
 		"suspension before a look": {
 			func(o *Observation) { o.Suspended, o.LookAt = true, noon }, suspended, look,
 		},
+		"suspension before a search for who holds a token": {
+			func(o *Observation) { o.Suspended, o.Previous, o.Now = true, []Token{kept(day)}, teaTime }, suspended, seekHolders,
+		},
+		"a search for who holds one token before another one is revoked": {
+			func(o *Observation) { o.Previous, o.Now = []Token{neverSeen, kept(day)}, teaTime }, seekHolders, previousDue,
+		},
 		"previous tokens that are due before a spec that is wrong": {
 			func(o *Observation) { o.Previous, o.SpecProblem = []Token{neverSeen}, wrongSpec }, previousDue, specProblem,
 		},
@@ -1645,8 +1723,16 @@ func TestNextIsTheEarliestTimeThatChangesAnything(t *testing.T) {
 		"a previous token's expiry":           {func(o *Observation) { o.Previous[1].Expires = at(1) }, at(1)},
 		"the end of a previous token's grace": {func(o *Observation) { o.Previous[1].RevokeAt = at(1) }, at(1)},
 		"the first of two previous tokens":    {func(o *Observation) { o.Previous[0].RevokeAt, o.Previous[1].RevokeAt = at(2), at(1) }, at(1)},
-		"a look":                              {func(o *Observation) { o.LookAt = at(1) }, at(1)},
-		"the end of a closed attempt's hour":  {func(o *Observation) { o.Previous = append(o.Previous, absent) }, at(1)},
+		"the end of waiting for who holds one": {func(o *Observation) {
+			o.Previous[1].RevokeAt, o.Previous[1].HeldUntil = at(-1), at(2)
+			o.Previous[1].Held, o.Previous[1].SeekAt = true, at(3)
+		}, at(2)},
+		"another search for who holds one": {func(o *Observation) {
+			o.Previous[1].RevokeAt, o.Previous[1].HeldUntil = at(-1), at(2)
+			o.Previous[1].Held, o.Previous[1].SeekAt = true, at(1)
+		}, at(1)},
+		"a look":                             {func(o *Observation) { o.LookAt = at(1) }, at(1)},
+		"the end of a closed attempt's hour": {func(o *Observation) { o.Previous = append(o.Previous, absent) }, at(1)},
 		"not one that is over": {func(o *Observation) {
 			o.Previous, o.ServiceProblem = append(o.Previous, absent), serviceDown
 			o.Previous[2].Closed = at(-1)

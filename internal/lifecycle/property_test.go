@@ -121,8 +121,10 @@ func (m *model) forbidden(plan *Plan) string {
 	switch plan.Action {
 	case Mint:
 		switch {
-		case o.HoldsCurrent() && !m.renewalDue():
+		case o.HoldsCurrent() && !m.rotationDue():
 			return "minted for nothing"
+		case o.HoldsCurrent() && !m.renewalDue() && !m.lostAttempt() && m.accepted() >= 3:
+			return "minted because it was asked for, beside three tokens that live"
 		case m.lostAttempt() && !o.Secret.Tried:
 			return "minted after a failed attempt without a dry run"
 		case plan.Unscheduled == (o.HoldsCurrent() && !m.lostAttempt()):
@@ -163,6 +165,8 @@ func (m *model) forbidden(plan *Plan) string {
 		if o.Finalizer || o.Deleting {
 			return "added a finalizer that is there, or can't be"
 		}
+	case SeekHolders:
+		return m.maySeek(plan.Revisions)
 	case Revoke:
 		return m.mayRevoke(plan.Revisions)
 	case StrikeOff:
@@ -239,6 +243,40 @@ func (m *model) renewalDue() bool {
 	return !o.RenewalTime.IsZero() && !o.RenewalTime.After(o.Now)
 }
 
+func (m *model) rotationDue() bool { return m.renewalDue() || m.observed.Requested }
+
+// accepted counts the previous tokens that the service accepts.
+func (m *model) accepted() int {
+	return len(slices.DeleteFunc(slices.Clone(m.observed.Previous), func(p Token) bool { return p.Absent || p.expired(m.observed.Now) }))
+}
+
+// mayBeHeld says whether a container may hold a token that is to be kept for it.
+func (m *model) mayBeHeld(p *Token) bool {
+	return m.observed.Now.Before(p.HeldUntil) && (p.Held || p.SeekAt.IsZero())
+}
+
+// toSeek are the tokens whose holders are to be looked for.
+func (m *model) toSeek() (revisions []int64) {
+	o := &m.observed
+	for _, p := range o.Previous {
+		inSecret := o.Secret.State == SecretOurs && p.SHA256 != "" && o.Secret.SHA256 == p.SHA256
+		if !p.Replaced.IsZero() && !p.RevokeAt.After(o.Now) && !p.expired(o.Now) && !inSecret && m.mayBeHeld(&p) && !p.SeekAt.After(o.Now) {
+			revisions = append(revisions, p.Revision)
+		}
+	}
+	return revisions
+}
+
+func (m *model) maySeek(revisions []int64) string {
+	switch o := &m.observed; {
+	case o.Deleting || o.NamespaceTerminating || o.Suspended:
+		return "looked for holders of a resource that is to be left alone"
+	case len(revisions) == 0 || !slices.Equal(revisions, m.toSeek()):
+		return "looked for holders for nothing, or too early"
+	}
+	return ""
+}
+
 // lostAttempt says whether, since the current token was made, there was another that never got into the Secret.
 func (m *model) lostAttempt() bool {
 	o := &m.observed
@@ -311,6 +349,8 @@ func (m *model) mayRevoke(revisions []int64) string {
 			return "revoked an attempt that may still be on its way into the Secret"
 		case previous.RevokeAt.After(o.Now):
 			return "revoked a token within its grace period"
+		case !attempt && m.mayBeHeld(&previous):
+			return "revoked a token that a container may hold"
 		}
 	}
 	return ""
@@ -387,6 +427,9 @@ func (m *model) leaves() string {
 			return "leaves a token that is to be struck off"
 		}
 	}
+	if !o.Deleting && len(m.toSeek()) > 0 {
+		return "leaves a token whose holders are to be looked for"
+	}
 	if _, unseen := m.kept(Look); !unseen && m.inOrder() && !o.LookAt.IsZero() && !o.LookAt.After(o.Now) {
 		return "leaves a token that is to be looked for"
 	}
@@ -410,7 +453,7 @@ func (m *model) toRevoke() []Token {
 		case o.Secret.State == SecretOurs && p.SHA256 != "" && o.Secret.SHA256 == p.SHA256:
 			return true
 		case !p.Replaced.IsZero():
-			return p.RevokeAt.After(o.Now)
+			return p.RevokeAt.After(o.Now) || m.mayBeHeld(&p)
 		case !p.Absent && o.Current != nil && o.Current.Revision > p.Revision:
 			return false
 		default:
@@ -423,7 +466,7 @@ func (m *model) toRevoke() []Token {
 func (m *model) inOrder() bool {
 	o := &m.observed
 	return !o.Deleting && !o.NamespaceTerminating && !o.Suspended && o.SpecProblem == nil &&
-		o.HoldsCurrent() && !o.Missing && o.Pending == nil && !o.Secret.Outdated && !m.renewalDue()
+		o.HoldsCurrent() && !o.Missing && o.Pending == nil && !o.Secret.Outdated && !m.rotationDue()
 }
 
 // because says whether a problem, or none, is what keeps a token from being minted, or from being as it should be, or one
@@ -453,10 +496,10 @@ func (m *model) because(problem *Problem) bool {
 	case problem == nil && open && !o.Suspended:
 		return unblocked && unsettled && !told
 	case problem == nil:
-		return left && !told || unblocked && !outdated && (!holds || m.renewalDue()) && unminted && minting == nil
+		return left && !told || unblocked && !outdated && (!holds || m.rotationDue()) && unminted && minting == nil
 	case problem == settling && open:
 		return unsettled && o.Refusal == nil && (unblocked || o.Suspended && holds)
-	case problem == minting && !open && unblocked && (!holds || m.renewalDue() && !outdated):
+	case problem == minting && !open && unblocked && (!holds || m.rotationDue() && !outdated):
 		return unminted && o.Refusal == nil && o.IssuerProblem == nil
 	case problem == revoking && !open:
 		return left && !o.Suspended && unrevoked && overdue && o.Refusal == nil
@@ -481,7 +524,8 @@ func (m *model) because(problem *Problem) bool {
 	case v1alpha1.ReasonMintStorm:
 		return (!holds || m.lostAttempt()) && (problem == o.Storm || within(o.Now, o.Mints) >= MaxUnscheduledMints) && unblocked && !open
 	case v1alpha1.ReasonTooManyPrevious:
-		return len(o.Previous) >= MaxPrevious && unblocked && !outdated && !open
+		crowd := len(o.Previous) >= MaxPrevious || o.Requested && !m.renewalDue() && holds && m.accepted() >= 3
+		return crowd && unblocked && !outdated && !open
 	default:
 		return false
 	}
@@ -529,6 +573,7 @@ func (m *model) others(plan *Plan) {
 		if m.chance(30) {
 			o.SpecProblem = wrongSpec
 		}
+		o.Requested = m.chance(30)
 		o.Storm, o.Mints, m.minted, o.Failures = nil, nil, nil, nil
 		m.counted = false
 		m.live.Outdated = m.live.State == SecretOurs
@@ -595,7 +640,7 @@ func (m *model) apply(plan *Plan) {
 		for i := range o.Previous {
 			seen := &o.Previous[i]
 			if o.Secret.State == SecretOurs && seen.SHA256 != "" && o.Secret.SHA256 == seen.SHA256 && seen.Replaced.IsZero() {
-				seen.Replaced, seen.RevokeAt = o.Now, o.Now.Add(day)
+				seen.Replaced, seen.RevokeAt, seen.HeldUntil = o.Now, o.Now.Add(day), o.Now.Add(time.Duration(m.IntN(3))*day)
 			}
 		}
 	case TryWrite:
@@ -607,8 +652,18 @@ func (m *model) apply(plan *Plan) {
 		}
 		m.live.Outdated, m.unlabeled = false, false
 		m.see(m.live, true)
+	case SeekHolders:
+		for i := range o.Previous {
+			if p := &o.Previous[i]; slices.Contains(plan.Revisions, p.Revision) {
+				p.Held, p.SeekAt = m.chance(50), o.Now.Add(time.Minute)
+			}
+		}
 	case Mint:
 		o.LastRevision = plan.Revision
+		if o.Requested && o.RenewalTime.After(o.Now) {
+			o.RenewalTime = o.Now
+		}
+		o.Requested = false
 		o.Pending = &Token{Revision: plan.Revision, Expires: m.expiry()}
 		if !m.outside {
 			o.Pending.SHA256 = valueOf(plan.Revision)
@@ -755,7 +810,7 @@ func (m *model) finish() {
 	o := &m.observed
 	if o.Current != nil {
 		previous := *o.Current
-		previous.Replaced, previous.RevokeAt = o.Now, o.Now.Add(day)
+		previous.Replaced, previous.RevokeAt, previous.HeldUntil = o.Now, o.Now.Add(day), o.Now.Add(time.Duration(m.IntN(3))*day)
 		o.Previous = append(o.Previous, previous)
 	}
 	o.Current, o.Pending = o.Pending, nil
@@ -765,13 +820,16 @@ func (m *model) finish() {
 }
 
 // killed says whether the process ends here; some runs have one such end. Another process begins anew, and knows of no
-// failure.
+// failure and of no holder.
 func (m *model) killed() bool {
 	if m.crashes == 0 || m.IntN(2) == 0 {
 		return false
 	}
 	m.crashes--
 	m.observed.Failures = nil
+	for i := range m.observed.Previous {
+		m.observed.Previous[i].Held, m.observed.Previous[i].SeekAt = false, time.Time{}
+	}
 	m.begin()
 	return true
 }
@@ -823,10 +881,17 @@ func randomObservation(random *rand.Rand, outside bool) Observation {
 	if chance(70) {
 		o.RenewalTime = when()
 	}
+	o.Requested = chance(15)
 	for range random.IntN(4) {
 		previous := newToken()
 		if chance(60) {
 			previous.Replaced, previous.RevokeAt = noon.Add(-time.Hour), when()
+			if chance(50) {
+				previous.HeldUntil = when()
+			}
+			if previous.Held = chance(40); previous.Held || chance(50) {
+				previous.SeekAt = when()
+			}
 		} else if outside {
 			previous.Closed = noon.Add(-time.Duration(random.IntN(120)) * time.Minute)
 			if previous.Absent = chance(50); previous.Absent {

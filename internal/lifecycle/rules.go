@@ -126,6 +126,35 @@ func suspended(o *Observation) *Plan {
 	return plan
 }
 
+func seekHolders(o *Observation) *Plan {
+	plan := &Plan{Action: SeekHolders}
+	for i := range o.Previous {
+		if p := &o.Previous[i]; o.hadItsGrace(p) && !p.unheld(o.Now) && !o.Now.Before(p.SeekAt) {
+			plan.Revisions = append(plan.Revisions, p.Revision)
+		}
+	}
+	if plan.Revisions == nil {
+		return nil
+	}
+	return plan
+}
+
+// hadItsGrace says whether a replaced token has had its grace period, and has not expired.
+func (o *Observation) hadItsGrace(p *Token) bool {
+	return !p.Replaced.IsZero() && !o.Now.Before(p.RevokeAt) && !p.expired(o.Now) && !o.inSecret(p)
+}
+
+// inSecret says whether the Secret holds a token, for want of anything newer.
+func (o *Observation) inSecret(p *Token) bool {
+	return o.Secret.State == SecretOurs && p.SHA256 != "" && o.Secret.SHA256 == p.SHA256
+}
+
+// unheld says whether a token need not be kept for a container that holds it. A container that starts from now on has
+// the next one, so who was not found once is not looked for again.
+func (t *Token) unheld(now time.Time) bool {
+	return !now.Before(t.HeldUntil) || (!t.Held && !t.SeekAt.IsZero())
+}
+
 func previousDue(o *Observation) *Plan {
 	plan := o.revoke(o.allDue())
 	switch {
@@ -149,13 +178,13 @@ func (o *Observation) allDue() (due []Token) {
 
 // due says whether a previous token has had its time. A closed attempt with a token has it once the Secret was written with
 // a later revision: from then on no write of that attempt which is still under way can succeed. A service is asked for what
-// may have come of a closed attempt after a while. What the Secret holds, for want of anything newer, is never due before
-// it expires.
+// may have come of a closed attempt after a while. What a container holds is kept for it. What the Secret holds, for want of
+// anything newer, is never due before it expires.
 func (o *Observation) due(previous *Token) bool {
 	switch {
 	case previous.expired(o.Now):
 		return true
-	case o.Secret.State == SecretOurs && previous.SHA256 != "" && o.Secret.SHA256 == previous.SHA256:
+	case o.inSecret(previous):
 		return false
 	case previous.Replaced.IsZero():
 		if !previous.Absent && o.Current != nil && o.Current.Revision > previous.Revision {
@@ -163,7 +192,7 @@ func (o *Observation) due(previous *Token) bool {
 		}
 		return !previous.Closed.IsZero() && !o.Now.Before(previous.Closed.Add(ClosedAttemptCheck))
 	default:
-		return !o.Now.Before(previous.RevokeAt)
+		return !o.Now.Before(previous.RevokeAt) && previous.unheld(o.Now)
 	}
 }
 
@@ -191,7 +220,7 @@ func mintOrWait(o *Observation) *Plan {
 		return o.wait(o.openProblem())
 	}
 	due := !o.RenewalTime.IsZero() && !o.Now.Before(o.RenewalTime)
-	if o.HoldsCurrent() && !due {
+	if o.HoldsCurrent() && !due && !o.Requested {
 		return nil
 	}
 	unscheduled := !o.HoldsCurrent() || o.attemptFailed()
@@ -221,11 +250,26 @@ func mintOrWait(o *Observation) *Plan {
 			Reason:  v1alpha1.ReasonTooManyPrevious,
 			Message: "Too many replaced tokens still have their grace period; another one is minted when the first of them is revoked.",
 		})
+	case !unscheduled && !due && o.livePrevious() >= MaxPreviousToRotate:
+		return o.wait(&Problem{
+			Reason:  v1alpha1.ReasonTooManyPrevious,
+			Message: "The rotation that was asked for waits: three replaced tokens still have their time. It is done when the first of them is revoked.",
+		})
 	case !o.Finalizer:
 		return &Plan{Action: AddFinalizer}
 	default:
 		return &Plan{Action: Mint, Revision: o.nextRevision(), Unscheduled: unscheduled}
 	}
+}
+
+// livePrevious counts the previous tokens that are still accepted.
+func (o *Observation) livePrevious() (count int) {
+	for i := range o.Previous {
+		if p := &o.Previous[i]; !p.Absent && !p.expired(o.Now) {
+			count++
+		}
+	}
+	return count
 }
 
 func rewrite(o *Observation) *Plan {
@@ -349,6 +393,10 @@ func (o *Observation) next() time.Time {
 	for _, previous := range o.Previous {
 		ends(&previous)
 		consider(previous.RevokeAt)
+		consider(previous.HeldUntil)
+		if previous.Held {
+			consider(previous.SeekAt)
+		}
 		if !previous.Closed.IsZero() {
 			consider(previous.Closed.Add(ClosedAttemptCheck))
 		}

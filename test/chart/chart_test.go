@@ -61,7 +61,7 @@ var switches = map[string]values{
 	"nothing of the cluster":         noClusterScope,
 	"a built-in default issuer":      builtInIssuer,
 	"a default issuer of Codacy":     "defaultIssuer: {enabled: true, spec: {codacy: {credentialsSecretRef: {name: codacy}}, checkInterval: 1h, orphanPolicy: Revoke, grants: [{namespaces: [team-a], projects: ['gh/acme/*']}]}}",
-	"list pods":                      "permissions: {listPods: true}",
+	"no pods":                        "permissions: {listPods: false}",
 	"restart workloads":              "permissions: {restartWorkloads: true}",
 	"list pods of one namespace":     "namespaces: [team-a]\npermissions: {listPods: true, restartWorkloads: true}",
 	"an installation id":             "installationID: abcdef0123",

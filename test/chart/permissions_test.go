@@ -146,16 +146,17 @@ func TestThePermissionsAreTheDocumentedOnes(t *testing.T) {
 		// with are the values that docs/security.md makes permissions depend on.
 		with []string
 	}{
-		"defaults":         {"", []string{"clusterIssuers.enabled"}},
-		"a default issuer": {builtInIssuer, []string{"clusterIssuers.enabled", "defaultIssuer.enabled"}},
+		"defaults":         {"", []string{"clusterIssuers.enabled", "permissions.listPods"}},
+		"no pods":          {"permissions: {listPods: false}", []string{"clusterIssuers.enabled"}},
+		"a default issuer": {builtInIssuer, []string{"clusterIssuers.enabled", "defaultIssuer.enabled", "permissions.listPods"}},
 		"everything": {
 			"permissions: {listPods: true, restartWorkloads: true}" + builtInIssuer,
 			[]string{"clusterIssuers.enabled", "defaultIssuer.enabled", "permissions.listPods", "permissions.restartWorkloads"},
 		},
-		"no cluster issuers":                       {"clusterIssuers: {enabled: false}", nil},
-		"one namespace":                            {"namespaces: [team-a]", []string{"clusterIssuers.enabled", "namespaces"}},
+		"no cluster issuers":                       {"clusterIssuers: {enabled: false}", []string{"permissions.listPods"}},
+		"one namespace":                            {"namespaces: [team-a]", []string{"clusterIssuers.enabled", "namespaces", "permissions.listPods"}},
 		"one namespace and everything":             {"namespaces: [team-a]\npermissions: {listPods: true, restartWorkloads: true}" + builtInIssuer, []string{"clusterIssuers.enabled", "namespaces", "defaultIssuer.enabled", "permissions.listPods", "permissions.restartWorkloads"}},
-		"one namespace and nothing of the cluster": {noClusterScope, []string{"namespaces"}},
+		"one namespace and nothing of the cluster": {noClusterScope, []string{"namespaces", "permissions.listPods"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := sets.New[permission]()

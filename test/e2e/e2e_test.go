@@ -59,6 +59,7 @@ func TestEndToEnd(t *testing.T) {
 		{"tokens of Codacy", (*stories).codacyTokens},
 		{"the leader is killed in the middle of a mint", (*stories).killLeader},
 		{"the chart is upgraded", (*stories).upgrade},
+		{"a pod holds a token that was replaced", (*stories).rotation},
 		{"the chart is uninstalled and installed again", (*stories).reinstall},
 		{"a resource is deleted", (*stories).deletion},
 		{"everything is removed", (*stories).undeploy},
@@ -194,6 +195,39 @@ func (s *stories) upgrade() {
 		c.onlyAcceptedSince(from)
 	}
 	s.sameTokens(before)
+}
+
+// rotation: a pod that runs on with a token that was replaced goes on past the grace period; after its end the token is
+// revoked.
+func (s *stories) rotation() {
+	s.apply(manifest("tokensteward.io/v1alpha1", "ProjectToken", "team-a", "rotating", map[string]any{"spec": map[string]any{
+		"issuerRef": map[string]string{"name": "codacy"},
+		"project":   map[string]string{"provider": "gh", "organization": "acme", "repository": "api"},
+		"rotation":  map[string]string{"gracePeriod": "0s"},
+	}}))
+	s.kubectl("-n", "team-a", "wait", "--for=condition=Ready", "projecttoken/rotating", "--timeout=60s")
+	uid := s.uid("projecttoken", "team-a", "rotating")
+	old := s.startConsumer("holder", "rotating", "upload")
+	old.eventually(received)
+	s.kubectl("-n", "team-a", "annotate", "projecttoken/rotating", "tokensteward.io/rotate-requested-at=now")
+	s.kubectl("-n", "team-a", "wait", "--for=jsonpath={.status.token.revision}=2", "projecttoken/rotating", "--timeout=60s")
+	young := s.startConsumer("young", "rotating", "upload")
+	young.eventually(received)
+
+	heldBy := func() string {
+		return s.kubectl("-n", "team-a", "get", "projecttoken/rotating", "-o", "jsonpath={.status.previousTokens[*].heldBy}")
+	}
+	s.eventuallyWithin(4*time.Minute, "the pod is named", func() bool { return heldBy() == `["holder"]` })
+	s.Log(s.kubectl("-n", "team-a", "get", "projecttoken/rotating", "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].message}`))
+	old.neverRefused()
+	if living := s.codacy.living(uid); living != 2 {
+		s.Errorf("%d tokens of the resource live, want the one in the Secret and the one that is held", living)
+	}
+	old.stop()
+	s.eventuallyWithin(5*time.Minute, "what nobody holds is revoked", func() bool { return s.codacy.living(uid) == 1 })
+	young.eventually(received)
+	young.neverRefused()
+	young.stop()
 }
 
 func (s *stories) reinstall() {

@@ -61,9 +61,14 @@ metadata:
 // eventually waits for something that the cluster is about to do.
 func (w *world) eventually(what string, holds func() bool) {
 	w.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(200 * time.Millisecond) {
+	w.eventuallyWithin(patience, what, holds)
+}
+
+func (w *world) eventuallyWithin(limit time.Duration, what string, holds func() bool) {
+	w.Helper()
+	for deadline := time.Now().Add(limit); !holds(); time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			w.Fatalf("not within %s: %s", patience, what)
+			w.Fatalf("not within %s: %s", limit, what)
 		}
 	}
 }

@@ -1,0 +1,240 @@
+package controllers_test
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+)
+
+func hours(n int) *metav1.Duration { return &metav1.Duration{Duration: time.Duration(n) * time.Hour} }
+
+// rotating is an account token with a life of 90 days, and how it is replaced.
+func (f *fixture) rotating(name string, rotation *v1alpha1.Rotation) *v1alpha1.AccountToken {
+	f.t.Helper()
+	token := f.accountToken(name)
+	token.Spec.Rotation = rotation
+	f.create(token)
+	f.eventuallyReady(token, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+	return token
+}
+
+// rotate asks for a rotation and waits for it.
+func (f *fixture) rotate(t v1alpha1.Token, request string) {
+	f.t.Helper()
+	revision := t.SharedStatus().Token.Revision
+	f.annotate(t, v1alpha1.RotateRequestAnnotation, request)
+	f.eventuallyRevision(t, revision+1)
+}
+
+func readyMessage(t v1alpha1.Token) string {
+	if ready := meta.FindStatusCondition(t.SharedStatus().Conditions, v1alpha1.ConditionReady); ready != nil {
+		return ready.Message
+	}
+	return ""
+}
+
+func TestATokenIsReplacedRenewBeforeItsExpiry(t *testing.T) {
+	f := newFixture(t)
+	token := f.accountToken("early")
+	token.Spec.Duration, token.Spec.RenewBefore = hours(1000), hours(400)
+	f.create(token)
+	f.eventuallyReady(token, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+	expires := token.Status.Token.ExpirationTime.Time
+	// Earlier by up to a tenth of the duration.
+	f.Expect(token.Status.RenewalTime.Time).To(gomega.And(
+		gomega.BeTemporally(">=", expires.Add(-500*time.Hour)), gomega.BeTemporally("<=", expires.Add(-400*time.Hour))))
+
+	late := f.accountToken("late")
+	late.Spec.Duration, late.Spec.RenewBefore = hours(1000), hours(990)
+	f.create(late)
+	f.eventuallyReady(late, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+	f.Expect(readyMessage(late)).To(gomega.ContainSubstring("renewBefore does not fit"))
+}
+
+func TestARotationThatIsAskedForIsDoneOnce(t *testing.T) {
+	f := newFixture(t)
+	token := f.rotating("asked", &v1alpha1.Rotation{GracePeriod: hours(1), WaitForConsumers: hours(0)})
+	first := f.secret(token).Data["API_TOKEN"]
+	f.rotate(token, "monday")
+	f.Expect(token.Status.LastRotateRequest).To(gomega.Equal("monday"))
+	second := f.secret(token).Data["API_TOKEN"]
+	f.Expect(second).NotTo(gomega.Equal(first))
+	previous := token.Status.PreviousTokens[0]
+	f.Expect(previous.RevokeTime.Sub(previous.ReplacedTime.Time)).To(gomega.Equal(time.Hour))
+	f.expectStatus(first, http.StatusOK)
+
+	f.touch(token)
+	f.eventuallyTouched(token)
+	f.Expect(token.Status.Token.Revision).To(gomega.Equal(int64(2)), "the same request twice")
+
+	begin := now.Now()
+	defer now.SetTime(begin)
+	now.SetTime(previous.RevokeTime.Add(time.Second))
+	f.touch(token)
+	f.Eventually(func() []v1alpha1.PreviousToken {
+		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(token), token)).To(gomega.Succeed())
+		return token.Status.PreviousTokens
+	}).Should(gomega.BeEmpty())
+	f.expectStatus(first, http.StatusUnauthorized)
+	f.expectStatus(second, http.StatusOK)
+}
+
+func TestARotationThatIsAskedForWaitsWhileThreeTokensLive(t *testing.T) {
+	f := newFixture(t)
+	token := f.rotating("eager", nil)
+	for _, request := range []string{"1", "2", "3"} {
+		f.rotate(token, request)
+	}
+	f.annotate(token, v1alpha1.RotateRequestAnnotation, "4")
+	f.Eventually(func() string {
+		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(token), token)).To(gomega.Succeed())
+		return readyMessage(token)
+	}).Should(gomega.ContainSubstring("three replaced tokens still have their time"))
+	f.Expect(token.Status.Token.Revision).To(gomega.Equal(int64(4)))
+
+	begin := now.Now()
+	defer now.SetTime(begin)
+	now.SetTime(token.Status.PreviousTokens[2].RevokeTime.Add(time.Second))
+	f.touch(token)
+	f.eventuallyRevision(token, 5)
+}
+
+func TestAReplacedTokenIsKeptForAPodThatHoldsIt(t *testing.T) {
+	f := newFixture(t)
+	token := f.rotating("held", &v1alpha1.Rotation{GracePeriod: hours(1)})
+	first := f.secret(token).Data["API_TOKEN"]
+	pod := f.runPod("web", "held", now.Now().Add(-time.Minute))
+	f.runPod("bystander", "another", now.Now().Add(-time.Minute))
+	f.rotate(token, "once")
+	f.runPod("younger", "held", now.Now().Add(time.Hour))
+
+	begin := now.Now()
+	defer now.SetTime(begin)
+	now.SetTime(token.Status.PreviousTokens[0].RevokeTime.Add(time.Second))
+	f.touch(token)
+	f.Eventually(func() []v1alpha1.PodName {
+		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(token), token)).To(gomega.Succeed())
+		return token.Status.PreviousTokens[0].HeldBy
+	}).Should(gomega.Equal([]v1alpha1.PodName{"web"}))
+	f.Expect(readyMessage(token)).To(gomega.And(gomega.ContainSubstring("Revision 1 is kept"), gomega.ContainSubstring("web")))
+	f.Expect(conditionTypes(token)).To(gomega.Equal([]string{v1alpha1.ConditionReady}))
+	f.expectStatus(first, http.StatusOK)
+	f.Eventually(f.eventReasons).Should(gomega.ContainElement("Held"))
+
+	// Its container restarts, and takes the new value.
+	f.setStarted(pod, now.Now())
+	now.SetTime(now.Now().Add(3 * time.Minute))
+	f.touch(token)
+	f.Eventually(func() []v1alpha1.PreviousToken {
+		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(token), token)).To(gomega.Succeed())
+		return token.Status.PreviousTokens
+	}).Should(gomega.BeEmpty())
+	f.expectStatus(first, http.StatusUnauthorized)
+	f.Expect(readyMessage(token)).NotTo(gomega.ContainSubstring("kept"))
+}
+
+func TestAReplacedTokenIsKeptNoLongerThanSpecSays(t *testing.T) {
+	f := newFixture(t)
+	token := f.rotating("bounded", &v1alpha1.Rotation{GracePeriod: hours(1), WaitForConsumers: hours(2)})
+	first := f.secret(token).Data["API_TOKEN"]
+	f.runPod("web", "bounded", now.Now().Add(-time.Minute))
+	f.rotate(token, "once")
+	begin := now.Now()
+	defer now.SetTime(begin)
+	for _, test := range []struct {
+		at   time.Duration // after the grace period
+		want int
+	}{{time.Minute, http.StatusOK}, {2*time.Hour + time.Minute, http.StatusUnauthorized}} {
+		now.SetTime(begin.Add(time.Hour + test.at))
+		f.touch(token)
+		f.eventuallyTouched(token)
+		f.Eventually(func() int {
+			status, _ := f.authorize(f.issuer.Name, "api-token", first, "")
+			return status
+		}).Should(gomega.Equal(test.want))
+	}
+}
+
+func TestWithoutThePermissionToListPodsTheWholeTimeIsWaited(t *testing.T) {
+	f := newFixture(t)
+	token := f.rotating("blind", &v1alpha1.Rotation{GracePeriod: hours(1), WaitForConsumers: hours(2)})
+	first := f.secret(token).Data["API_TOKEN"]
+	f.rotate(token, "once")
+	restore := f.forbidPods()
+	defer restore()
+	begin := now.Now()
+	defer now.SetTime(begin)
+	now.SetTime(begin.Add(time.Hour + time.Minute))
+	f.touch(token)
+	f.Eventually(func() string {
+		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(token), token)).To(gomega.Succeed())
+		return readyMessage(token)
+	}).Should(gomega.ContainSubstring("may not list pods"))
+	f.expectStatus(first, http.StatusOK)
+	now.SetTime(begin.Add(3*time.Hour + time.Minute))
+	f.touch(token)
+	f.Eventually(func() []v1alpha1.PreviousToken {
+		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(token), token)).To(gomega.Succeed())
+		return token.Status.PreviousTokens
+	}).Should(gomega.BeEmpty())
+}
+
+// forbidPods takes the permission to list pods from the operator, until the function that it returns is called.
+func (f *fixture) forbidPods() (restore func()) {
+	f.t.Helper()
+	var role rbacv1.ClusterRole
+	f.Expect(k8s.Get(f.ctx, client.ObjectKey{Name: "tokensteward"}, &role)).To(gomega.Succeed())
+	rules := slices.Clone(role.Rules)
+	role.Rules = slices.DeleteFunc(role.Rules, func(r rbacv1.PolicyRule) bool { return slices.Contains(r.Resources, "pods") })
+	f.Expect(role.Rules).NotTo(gomega.HaveLen(len(rules)))
+	f.Expect(k8s.Update(f.ctx, &role)).To(gomega.Succeed())
+	return func() {
+		role.Rules = rules
+		f.Expect(k8s.Update(f.ctx, &role)).To(gomega.Succeed())
+	}
+}
+
+// runPod makes a pod with a Secret as its environment, whose container runs since a time as far as the API server knows.
+func (f *fixture) runPod(name, secretName string, since time.Time) *corev1.Pod {
+	f.t.Helper()
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: name},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{
+			Name: "main", Image: "image",
+			EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: secretName}}}},
+		}}},
+	}
+	f.create(pod)
+	f.setStarted(pod, since)
+	return pod
+}
+
+func (f *fixture) setStarted(pod *corev1.Pod, since time.Time) {
+	f.t.Helper()
+	pod.Status.Phase = corev1.PodRunning
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
+		Name: "main", Image: "image", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(since)}},
+	}}
+	f.Expect(k8s.Status().Update(f.ctx, pod)).To(gomega.Succeed())
+}
+
+func (f *fixture) eventReasons() (reasons []string) {
+	f.t.Helper()
+	var events eventsv1.EventList
+	f.Expect(k8s.List(f.ctx, &events, client.InNamespace(f.namespace))).To(gomega.Succeed())
+	for _, event := range events.Items {
+		reasons = append(reasons, event.Reason)
+	}
+	return reasons
+}
