@@ -113,8 +113,8 @@ type scenario struct {
 	name string
 	// fault of the request to mint.
 	fault codacytest.FaultKind
-	// deletes: it is the deletion in which processes are killed.
-	deletes bool
+	// deletes: it is the deletion in which processes are killed; rotates: it is a rotation that somebody asks for.
+	deletes, rotates bool
 	// unkilled: nobody is killed.
 	unkilled bool
 }
@@ -123,12 +123,14 @@ func (m *matrix) scenarios() []scenario {
 	all := []scenario{
 		{name: "mint"},
 		{name: "mint, acted then cut", fault: codacytest.CutAfterActing},
+		{name: "rotation", rotates: true},
 		{name: "deletion", deletes: true},
 	}
 	if fullMatrix {
 		all = append(all,
 			scenario{name: "mint, acted then 504", fault: codacytest.TimeoutAfterActing, unkilled: true},
 			scenario{name: "mint, cut before acting", fault: codacytest.CutBeforeActing, unkilled: true},
+			scenario{name: "rotation, acted then cut", rotates: true, fault: codacytest.CutAfterActing, unkilled: true},
 		)
 	}
 	return all
@@ -141,7 +143,11 @@ func (m *matrix) atEveryRequest(ctx context.Context, s scenario) {
 	if m.alike && s.fault != codacytest.NoFault {
 		most = 14
 	}
-	for _, when := range []moment{before, after} {
+	moments := []moment{before, after}
+	if s.rotates && !fullMatrix {
+		moments = []moment{after} // Which leaves behind what a kill before the next request does.
+	}
+	for _, when := range moments {
 		for at := 1; at <= most && m.run(ctx, s, at, when) && !m.t.Failed(); at++ {
 			m.row.kills++
 		}
@@ -153,33 +159,48 @@ func (m *matrix) run(ctx context.Context, s scenario, at int, when moment) (fata
 	m.next++
 	token := m.newToken(fmt.Sprintf("token-%d", m.next))
 	asked := m.server.Requests()[m.creates()]
-	if s.fault != codacytest.NoFault {
-		m.server.Fault(codacytest.Times(1, m.creates(), codacytest.Fault{Kind: s.fault}))
+	if s.rotates {
+		token.SharedSpec().Rotation = atOnce()
 	}
 	stopHand := m.handiwork(ctx)
 	poller := m.pollSecret(ctx, token)
-	if s.deletes {
+	replaced := ""
+	if s.deletes || s.rotates {
 		m.create(ctx, token)
 		m.eventuallyDone(ctx, token, func() bool { return m.ready(ctx, token) })
-		time.Sleep(quiet) // The Events of the mint must not be counted as the deletion's.
+		time.Sleep(quiet) // The Events of the mint must not be counted as those of what follows.
+		replaced = m.secretValue(ctx, token)
+	}
+	if s.fault != codacytest.NoFault {
+		m.server.Fault(codacytest.Times(1, m.creates(), codacytest.Fault{Kind: s.fault}))
 	}
 	done := func() bool { return m.ready(ctx, token) }
 	killed := m.arm(at, when)
-	if s.deletes {
+	switch {
+	case s.deletes:
 		poller.stop() // What is deleted may be refused.
 		m.delete(ctx, token)
 		done = func() bool { return m.gone(ctx, token) }
-	} else {
+	case s.rotates:
+		m.askToRotate(ctx, token)
+		done = func() bool { return m.isRotated(ctx, token) }
+	default:
 		m.create(ctx, token)
 	}
 	requests, fatal := m.await(ctx, killed, m.answering(ctx, token, done))
 	m.eventuallyDone(ctx, token, done)
 	stopHand()
 	if !s.deletes {
-		m.eventually("the poller saw a value, without which it checks nothing", func() bool { return poller.seen.Load() > 0 })
+		m.eventuallySees(poller)
 		poller.stop()
 	}
 	m.server.Fault(nil)
+	if s.rotates {
+		m.checkRotated(ctx, token, m.secret, replaced, fatal && at > 0 || s.fault != codacytest.NoFault)
+		if m.server.Accepts(replaced) {
+			m.t.Errorf("%s: the replaced token is still accepted", token.GetName())
+		}
+	}
 	m.witness(ctx, token, s.deletes)
 	if !s.deletes {
 		m.delete(ctx, token)
@@ -365,19 +386,21 @@ func asked(ids []v1alpha1.ServiceID, answered string) bool {
 }
 
 // pollSecret reads a Secret all the time and asks the service about what it finds there.
-func (m *matrix) pollSecret(ctx context.Context, token client.Object) *poller {
+func (m *matrix) pollSecret(ctx context.Context, token v1alpha1.Token) *poller {
 	ctx, cancel := context.WithCancel(ctx)
 	p := &poller{cancel: cancel}
+	key, graced := client.ObjectKeyFromObject(token), token.SharedSpec().GracePeriod() > 0
 	var refused atomic.Bool
 	p.done.Go(func() {
 		for ctx.Err() == nil && !refused.Load() {
 			var secret corev1.Secret
-			if m.k8s.Get(ctx, client.ObjectKeyFromObject(token), &secret) != nil {
+			if m.k8s.Get(ctx, key, &secret) != nil {
 				continue // It is not there yet.
 			}
-			if !m.server.Accepts(string(secret.Data[m.secret])) && ctx.Err() == nil {
+			value := string(secret.Data[m.secret])
+			if !m.server.Accepts(value) && ctx.Err() == nil && (graced || m.holds(ctx, key, m.secret, value)) {
 				refused.Store(true)
-				m.t.Errorf("%s: a value was in the Secret and was refused", token.GetName())
+				m.t.Errorf("%s: a value was in the Secret and was refused", key.Name)
 			}
 			p.seen.Add(1)
 			time.Sleep(time.Millisecond)
@@ -485,9 +508,9 @@ func (m *matrix) newToken(name string) v1alpha1.Token {
 	}
 }
 
-func (m *matrix) ready(ctx context.Context, token client.Object) bool {
+func (s *scene) ready(ctx context.Context, token client.Object) bool {
 	current := token.DeepCopyObject().(v1alpha1.Token)
-	if m.k8s.Get(ctx, client.ObjectKeyFromObject(token), current) != nil {
+	if s.k8s.Get(ctx, client.ObjectKeyFromObject(token), current) != nil {
 		return false
 	}
 	status := current.SharedStatus()

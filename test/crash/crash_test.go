@@ -66,7 +66,7 @@ func TestKilledAtEveryRequest(t *testing.T) {
 	for _, scenario := range []struct {
 		name string
 		run  func(ctx context.Context, name string, at int, when moment) (requests []string, fatal bool)
-	}{{"mint", s.killInMint}, {"deletion", s.killInDeletion}} {
+	}{{"mint", s.killInMint}, {"rotation", s.killInRotation}, {"deletion", s.killInDeletion}} {
 		for _, when := range []moment{before, after} {
 			for at := 1; ; at++ {
 				name := fmt.Sprintf("%s-%s-%d", scenario.name, when, at)
@@ -218,7 +218,7 @@ func (s *scene) keepLog() {
 func (s *scene) killInMint(ctx context.Context, name string, at int, when moment) ([]string, bool) {
 	killed := s.arm(at, when)
 	token := newToken(name)
-	poller := s.poll(ctx, name)
+	poller := s.poll(ctx, token)
 	s.create(ctx, token)
 	requests, fatal := s.await(ctx, killed, func() bool { return s.isReady(ctx, token) })
 	s.eventually("it is ready", func() bool { return s.isReady(ctx, token) })
@@ -227,6 +227,40 @@ func (s *scene) killInMint(ctx context.Context, name string, at int, when moment
 	s.checkAccepted(ctx, name)
 	s.delete(ctx, token)
 	s.eventually("it is gone", func() bool { return s.isGone(ctx, token) })
+	time.Sleep(quiet) // The Events of the deletion must not be counted as the next mint's.
+	return requests, fatal
+}
+
+// killInRotation kills the operator while it replaces a token because somebody asks for that, and checks what the next one
+// makes of it.
+func (s *scene) killInRotation(ctx context.Context, name string, at int, when moment) ([]string, bool) {
+	token := newToken(name)
+	token.Spec.Rotation = atOnce()
+	poller := s.poll(ctx, token)
+	s.create(ctx, token)
+	s.eventually("it is ready", func() bool { return s.isReady(ctx, token) })
+	time.Sleep(quiet) // The Events of the mint must not be counted as the rotation's.
+	replaced := s.valueIn(ctx, token, "PROJECT_TOKEN")
+	killed := s.arm(at, when)
+	s.askToRotate(ctx, token)
+	rotated := func() bool { return s.isRotated(ctx, token) }
+	requests, fatal := s.await(ctx, killed, rotated)
+	s.eventually("it is rotated", rotated)
+	s.eventuallySees(poller)
+	poller.stop()
+	s.checkRotated(ctx, token, "PROJECT_TOKEN", replaced, fatal)
+	current := s.valueIn(ctx, token, "PROJECT_TOKEN")
+	for url, caller := range s.authorities() {
+		for _, value := range append(s.killer.valuesOf(namespace, name), replaced) {
+			s.eventually("the authority knows of the revocation", func() bool {
+				return value == current || s.ask(caller, url, value) == http.StatusUnauthorized
+			})
+		}
+	}
+	s.checkAccepted(ctx, name)
+	s.delete(ctx, token)
+	s.eventually("it is gone", func() bool { return s.isGone(ctx, token) })
+	s.checkRefused(ctx, name)
 	time.Sleep(quiet) // The Events of the deletion must not be counted as the next mint's.
 	return requests, fatal
 }
@@ -382,23 +416,26 @@ func (s *scene) get(caller *http.Client, url string) string {
 type poller struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
-	seen   atomic.Int64
+	// seen counts the values that were read, and of which it is known whether they are accepted.
+	seen atomic.Int64
 }
 
-func (s *scene) poll(ctx context.Context, name string) *poller {
+func (s *scene) poll(ctx context.Context, token v1alpha1.Token) *poller {
 	ctx, cancel := context.WithCancel(ctx)
 	p := &poller{cancel: cancel}
+	key, graced := client.ObjectKeyFromObject(token), token.SharedSpec().GracePeriod() > 0
 	p.done.Go(func() {
 		for ctx.Err() == nil {
 			var secret corev1.Secret
-			if s.k8s.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &secret) != nil {
+			if s.k8s.Get(ctx, key, &secret) != nil {
 				continue // It is not there yet.
 			}
-			p.seen.Add(1)
-			if s.ask(http.DefaultClient, s.replica.URL, string(secret.Data["PROJECT_TOKEN"])) == http.StatusUnauthorized {
-				s.t.Errorf("%s: a value was in the Secret and was refused", name)
+			value := string(secret.Data["PROJECT_TOKEN"])
+			if s.ask(http.DefaultClient, s.replica.URL, value) == http.StatusUnauthorized && (graced || s.holds(ctx, key, "PROJECT_TOKEN", value)) {
+				s.t.Errorf("%s: a value was in the Secret and was refused", key.Name)
 				return
 			}
+			p.seen.Add(1)
 		}
 	})
 	return p

@@ -132,17 +132,13 @@ func (m *matrix) swap(other *matrix) {
 
 func (m *matrix) secretValue(ctx context.Context, token client.Object) string {
 	m.t.Helper()
-	var secret corev1.Secret
-	if err := m.k8s.Get(ctx, client.ObjectKeyFromObject(token), &secret); err != nil {
-		m.t.Fatal(err)
-	}
-	return string(secret.Data[m.secret])
+	return m.valueIn(ctx, token, m.secret)
 }
 
 // hasRevision says whether a resource has a token of at least a revision, and nothing under way.
-func (m *matrix) hasRevision(ctx context.Context, token client.Object, revision int64) bool {
+func (s *scene) hasRevision(ctx context.Context, token client.Object, revision int64) bool {
 	current := token.DeepCopyObject().(v1alpha1.Token)
-	if m.k8s.Get(ctx, client.ObjectKeyFromObject(token), current) != nil {
+	if s.k8s.Get(ctx, client.ObjectKeyFromObject(token), current) != nil {
 		return false
 	}
 	status := current.SharedStatus()

@@ -11,8 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-logr/logr"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/internal/manager"
@@ -129,6 +131,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	ctx := t.Context()
+	ctrl.SetLogger(logr.Discard())
 	progress := func(format string, a ...any) { t.Logf(format, a...) }
 	c, err := findCluster(ctx, progress)
 	if err != nil {

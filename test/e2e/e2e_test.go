@@ -211,14 +211,15 @@ func (s *stories) rotation() {
 	old.eventually(received)
 	s.kubectl("-n", "team-a", "annotate", "projecttoken/rotating", "tokensteward.io/rotate-requested-at=now")
 	s.kubectl("-n", "team-a", "wait", "--for=jsonpath={.status.token.revision}=2", "projecttoken/rotating", "--timeout=60s")
-	young := s.startConsumer("young", "rotating", "upload")
-	young.eventually(received)
 
 	heldBy := func() string {
 		return s.kubectl("-n", "team-a", "get", "projecttoken/rotating", "-o", "jsonpath={.status.previousTokens[*].heldBy}")
 	}
 	s.eventuallyWithin(4*time.Minute, "the pod is named", func() bool { return heldBy() == `["holder"]` })
 	s.Log(s.kubectl("-n", "team-a", "get", "projecttoken/rotating", "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].message}`))
+	// Not sooner: for half a minute after the Secret changed a kubelet may give out its old value.
+	young := s.startConsumer("young", "rotating", "upload")
+	young.eventually(received)
 	old.neverRefused()
 	if living := s.codacy.living(uid); living != 2 {
 		s.Errorf("%d tokens of the resource live, want the one in the Secret and the one that is held", living)
