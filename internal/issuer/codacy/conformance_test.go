@@ -53,7 +53,7 @@ func newStandIn(t *testing.T, behaviour codacytest.Behaviour) *standIn {
 	t.Cleanup(func() { _ = running.Close() })
 	s.running = running
 	s.services = codacy.NewServices(codacy.Options{
-		Clock: s.clock, InstallationID: installation, Timeout: 2 * time.Second, RequestLifetime: lifetime, BreakerPause: time.Minute,
+		Clock: s.clock, InstallationID: installation, Timeout: patience, RequestLifetime: lifetime, BreakerPause: time.Minute,
 	})
 	s.connection = s.connect(s.credential.Value)
 	return s
