@@ -95,7 +95,7 @@ func (w *world) readyPods() (ready []corev1.Pod) {
 	return ready
 }
 
-// leader is the name of the pod that leads.
+// leader is the process that leads: the name of its pod, _ and what tells it from others in that pod.
 func (w *world) leader() string {
 	w.Helper()
 	var lease coordinationv1.Lease
@@ -105,8 +105,7 @@ func (w *world) leader() string {
 	if lease.Spec.HolderIdentity == nil {
 		w.Fatal("nobody leads")
 	}
-	pod, _, _ := strings.Cut(*lease.Spec.HolderIdentity, "_")
-	return pod
+	return *lease.Spec.HolderIdentity
 }
 
 // containerID is what the container runtime calls a pod's container.
