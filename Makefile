@@ -95,7 +95,7 @@ bench: bin/manager ## Run the benchmarks. They report, and assert nothing.
 generate: bin/controller-gen bin/oapi-codegen bin/helm ## Regenerate deep copies, CRDs and RBAC from the Go types, Codacy's client, and config/default from the chart.
 	bin/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	bin/controller-gen crd paths=./api/... output:crd:dir=config/crd/bases
-	bin/controller-gen crd paths=./api/... output:crd:dir=charts/tokensteward/files/crds
+	cp config/crd/bases/*.yaml charts/tokensteward/files/crds/
 	bin/controller-gen rbac:roleName=tokensteward paths=./controllers/... output:rbac:dir=config/rbac
 	bin/oapi-codegen -config internal/issuer/codacy/api/oapi-codegen.yaml internal/issuer/codacy/api/openapi.yaml
 	bin/helm template tokensteward charts/tokensteward --namespace tokensteward-system --set crds.enabled=false | \

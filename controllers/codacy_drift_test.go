@@ -67,10 +67,7 @@ func TestATokenThatWasRevokedInTheWebUIIsReplaced(t *testing.T) {
 	// After its grace period what is gone is struck off, by the proof that it is.
 	now.SetTime(now.Now().Add(v1alpha1.DefaultGracePeriod + time.Hour))
 	f.touch(revoked)
-	f.Eventually(func() int {
-		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(revoked), revoked)).To(gomega.Succeed())
-		return len(revoked.SharedStatus().PreviousTokens)
-	}).Should(gomega.BeZero())
+	f.eventuallyNonePrevious(revoked)
 	f.Expect(f.minted()).To(gomega.HaveLen(2))
 	f.Expect(f.server.Accepts(stranger.Value.Reveal())).To(gomega.BeTrue())
 }

@@ -521,10 +521,7 @@ func TestALostAnswerIsSettled(t *testing.T) {
 				value := string(f.secret(token).Data[codacyKeys[kind]])
 				f.Expect(f.server.Accepts(value)).To(gomega.BeTrue())
 				f.Eventually(func() int { return len(f.minted()) }).Should(gomega.Equal(2))
-				f.Eventually(func() int {
-					f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(token), token)).To(gomega.Succeed())
-					return len(token.SharedStatus().PreviousTokens)
-				}).Should(gomega.BeZero())
+				f.eventuallyNonePrevious(token)
 			})
 		}
 	}

@@ -24,8 +24,18 @@ func (r *TokenReconciler) takesOutOfSecret(s *state, sha256 string) {
 	}
 }
 
+// previousWith is the previous token with a hash; nil if there is none.
 func previousWith(status *v1alpha1.TokenStatus, sha256 string) *v1alpha1.PreviousToken {
-	at := slices.IndexFunc(status.PreviousTokens, func(p v1alpha1.PreviousToken) bool { return sha256 != "" && p.SHA256 == sha256 })
+	return findPrevious(status, func(p v1alpha1.PreviousToken) bool { return sha256 != "" && p.SHA256 == sha256 })
+}
+
+// previousOf is the previous token of a revision; nil if there is none.
+func previousOf(status *v1alpha1.TokenStatus, revision int64) *v1alpha1.PreviousToken {
+	return findPrevious(status, func(p v1alpha1.PreviousToken) bool { return p.Revision == revision })
+}
+
+func findPrevious(status *v1alpha1.TokenStatus, matches func(v1alpha1.PreviousToken) bool) *v1alpha1.PreviousToken {
+	at := slices.IndexFunc(status.PreviousTokens, matches)
 	if at < 0 {
 		return nil
 	}

@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -37,11 +36,13 @@ func (f *fixture) rotate(t v1alpha1.Token, request string) {
 	f.eventuallyRevision(t, revision+1)
 }
 
-func readyMessage(t v1alpha1.Token) string {
-	if ready := meta.FindStatusCondition(t.SharedStatus().Conditions, v1alpha1.ConditionReady); ready != nil {
-		return ready.Message
-	}
-	return ""
+// eventuallyNonePrevious waits until all replaced tokens are revoked.
+func (f *fixture) eventuallyNonePrevious(t v1alpha1.Token) {
+	f.t.Helper()
+	f.Eventually(func() []v1alpha1.PreviousToken {
+		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(t), t)).To(gomega.Succeed())
+		return t.SharedStatus().PreviousTokens
+	}).Should(gomega.BeEmpty())
 }
 
 func TestATokenIsReplacedRenewBeforeItsExpiry(t *testing.T) {
@@ -59,7 +60,7 @@ func TestATokenIsReplacedRenewBeforeItsExpiry(t *testing.T) {
 	late.Spec.Duration, late.Spec.RenewBefore = hours(1000), hours(990)
 	f.create(late)
 	f.eventuallyReady(late, metav1.ConditionTrue, v1alpha1.ReasonIssued)
-	f.Expect(readyMessage(late)).To(gomega.ContainSubstring("renewBefore does not fit"))
+	f.Expect(readyCondition(late).Message).To(gomega.ContainSubstring("renewBefore does not fit"))
 }
 
 func TestARotationThatIsAskedForIsDoneOnce(t *testing.T) {
@@ -82,10 +83,7 @@ func TestARotationThatIsAskedForIsDoneOnce(t *testing.T) {
 	defer now.SetTime(begin)
 	now.SetTime(previous.RevokeTime.Add(time.Second))
 	f.touch(token)
-	f.Eventually(func() []v1alpha1.PreviousToken {
-		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(token), token)).To(gomega.Succeed())
-		return token.Status.PreviousTokens
-	}).Should(gomega.BeEmpty())
+	f.eventuallyNonePrevious(token)
 	f.expectStatus(first, http.StatusUnauthorized)
 	f.expectStatus(second, http.StatusOK)
 }
@@ -99,7 +97,7 @@ func TestARotationThatIsAskedForWaitsWhileThreeTokensLive(t *testing.T) {
 	f.annotate(token, v1alpha1.RotateRequestAnnotation, "4")
 	f.Eventually(func() string {
 		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(token), token)).To(gomega.Succeed())
-		return readyMessage(token)
+		return readyCondition(token).Message
 	}).Should(gomega.ContainSubstring("three replaced tokens still have their time"))
 	f.Expect(token.Status.Token.Revision).To(gomega.Equal(int64(4)))
 
@@ -127,7 +125,7 @@ func TestAReplacedTokenIsKeptForAPodThatHoldsIt(t *testing.T) {
 		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(token), token)).To(gomega.Succeed())
 		return token.Status.PreviousTokens[0].HeldBy
 	}).Should(gomega.Equal([]v1alpha1.PodName{"web"}))
-	f.Expect(readyMessage(token)).To(gomega.And(gomega.ContainSubstring("Revision 1 is kept"), gomega.ContainSubstring("web")))
+	f.Expect(readyCondition(token).Message).To(gomega.And(gomega.ContainSubstring("Revision 1 is kept"), gomega.ContainSubstring("web")))
 	f.Expect(conditionTypes(token)).To(gomega.Equal([]string{v1alpha1.ConditionReady}))
 	f.expectStatus(first, http.StatusOK)
 	f.Eventually(f.eventReasons).Should(gomega.ContainElement("Held"))
@@ -136,12 +134,9 @@ func TestAReplacedTokenIsKeptForAPodThatHoldsIt(t *testing.T) {
 	f.setStarted(pod, now.Now())
 	now.SetTime(now.Now().Add(3 * time.Minute))
 	f.touch(token)
-	f.Eventually(func() []v1alpha1.PreviousToken {
-		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(token), token)).To(gomega.Succeed())
-		return token.Status.PreviousTokens
-	}).Should(gomega.BeEmpty())
+	f.eventuallyNonePrevious(token)
 	f.expectStatus(first, http.StatusUnauthorized)
-	f.Expect(readyMessage(token)).NotTo(gomega.ContainSubstring("kept"))
+	f.Expect(readyCondition(token).Message).NotTo(gomega.ContainSubstring("kept"))
 }
 
 func TestAReplacedTokenIsKeptNoLongerThanSpecSays(t *testing.T) {
@@ -179,15 +174,12 @@ func TestWithoutThePermissionToListPodsTheWholeTimeIsWaited(t *testing.T) {
 	f.touch(token)
 	f.Eventually(func() string {
 		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(token), token)).To(gomega.Succeed())
-		return readyMessage(token)
+		return readyCondition(token).Message
 	}).Should(gomega.ContainSubstring("may not list pods"))
 	f.expectStatus(first, http.StatusOK)
 	now.SetTime(begin.Add(3*time.Hour + time.Minute))
 	f.touch(token)
-	f.Eventually(func() []v1alpha1.PreviousToken {
-		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(token), token)).To(gomega.Succeed())
-		return token.Status.PreviousTokens
-	}).Should(gomega.BeEmpty())
+	f.eventuallyNonePrevious(token)
 }
 
 // forbidPods takes the permission to list pods from the operator, until the function that it returns is called.

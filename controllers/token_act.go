@@ -236,11 +236,10 @@ func (s *state) referenceTo(revision int64) (reference issuer.Reference, seen, o
 		reference.URL, reference.AccountID, reference.ExpirationTime = current.URL, current.AccountID, timeOf(current.ExpirationTime)
 		return reference, true, true
 	}
-	at := slices.IndexFunc(status.PreviousTokens, func(p v1alpha1.PreviousToken) bool { return p.Revision == revision })
-	if at < 0 {
+	previous := previousOf(status, revision)
+	if previous == nil {
 		return reference, false, false
 	}
-	previous := &status.PreviousTokens[at]
 	reference.ID, reference.SHA256, reference.Name = previous.ID, previous.SHA256, previous.Name
 	reference.URL, reference.AccountID, reference.ExpirationTime = previous.URL, previous.AccountID, timeOf(previous.ExpirationTime)
 	return reference, previous.ReplacedTime != nil, true

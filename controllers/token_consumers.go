@@ -98,8 +98,8 @@ func heldUntil(spec *v1alpha1.TokenSpec, previous *v1alpha1.PreviousToken) time.
 // seekHolders looks for the pods that hold the tokens of these revisions. If it may not list pods, any may be held.
 func (r *TokenReconciler) seekHolders(ctx context.Context, s *state, revisions []int64) error {
 	pods, err := r.podsOf(ctx, s.token.GetNamespace())
-	s.podsForbidden = apierrors.IsForbidden(err)
-	if err != nil && !s.podsForbidden {
+	forbidden := apierrors.IsForbidden(err)
+	if err != nil && !forbidden {
 		return fmt.Errorf("looking for pods that hold a replaced token: %w", err)
 	}
 	status, again := s.token.SharedStatus(), r.Clock.Now().Add(seekInterval)
@@ -114,7 +114,7 @@ func (r *TokenReconciler) seekHolders(ctx context.Context, s *state, revisions [
 		for _, name := range shownHolders(names) {
 			previous.HeldBy = append(previous.HeldBy, v1alpha1.PodName(name))
 		}
-		found[revision] = sighting{replaced: previous.ReplacedTime.Time, held: len(names) > 0 || s.podsForbidden, again: again}
+		found[revision] = sighting{replaced: previous.ReplacedTime.Time, held: len(names) > 0 || forbidden, again: again}
 	}
 	r.sightings.note(s.token.GetUID(), status.PreviousTokens, found)
 	return nil
@@ -133,16 +133,6 @@ func (r *TokenReconciler) podsOf(ctx context.Context, namespace string) (pods []
 		}
 		page.Items = nil
 	}
-}
-
-// previousOf is the previous token of a revision, which is there.
-func previousOf(status *v1alpha1.TokenStatus, revision int64) *v1alpha1.PreviousToken {
-	for i := range status.PreviousTokens {
-		if status.PreviousTokens[i].Revision == revision {
-			return &status.PreviousTokens[i]
-		}
-	}
-	return nil
 }
 
 // keptNote tells which replaced tokens are kept for whom; empty if none is.

@@ -66,9 +66,8 @@ type state struct {
 	minted  *v1alpha1.IssuedToken
 	revoked []int64
 	expired []int64
-	// heldSince are the revisions that were found to be held, and were not before. podsForbidden: that can't be found out.
-	heldSince     []int64
-	podsForbidden bool
+	// heldSince are the revisions that were found to be held, and were not before.
+	heldSince []int64
 	// missing is the revision that is replaced because the service does not have it any more; 0: none.
 	missing int64
 	// toRelease is to be called once the status is written.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -168,10 +167,7 @@ func TestATokenIsRenewedBeforeItExpiresAndThePreviousOneRevokedAfterItsGrace(t *
 
 	now.SetTime(renewal.Add(v1alpha1.DefaultGracePeriod + time.Minute))
 	f.touch(alice)
-	f.Eventually(func() int {
-		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(alice), alice)).To(gomega.Succeed())
-		return len(alice.Status.PreviousTokens)
-	}).Should(gomega.BeZero())
+	f.eventuallyNonePrevious(alice)
 	f.Eventually(func() int {
 		status, _ := f.authorize(f.issuer.Name, "api-token", old, "")
 		return status
@@ -267,14 +263,7 @@ func TestEventsTellOfTheIssueAndTheRevocation(t *testing.T) {
 	f := newFixture(t)
 	alice := f.issuedAccountToken("alice")
 	f.Expect(k8s.Delete(f.ctx, alice)).To(gomega.Succeed())
-	f.Eventually(func() (reasons []string) {
-		var events eventsv1.EventList
-		f.Expect(k8s.List(f.ctx, &events, client.InNamespace(f.namespace))).To(gomega.Succeed())
-		for _, event := range events.Items {
-			reasons = append(reasons, event.Reason)
-		}
-		return reasons
-	}).Should(gomega.ConsistOf("Issued", "Revoked"))
+	f.Eventually(f.eventReasons).Should(gomega.ConsistOf("Issued", "Revoked"))
 }
 
 // touch makes the operator look at a resource.
