@@ -105,6 +105,8 @@ func startKind(ctx context.Context, progress func(format string, a ...any)) (*cl
 	}, nil
 }
 
+// The programs that a user would type.
+func helmBinary() string    { return filepath.Join(testenv.Root(), "bin", "helm") }
 func kubectlBinary() string { return filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl") }
 
 // run tells what a failed command said.
@@ -124,8 +126,6 @@ type world struct {
 	ctx    context.Context
 	client client.Client
 	typed  kubernetes.Interface
-	// helmBinary and kubectlBinary are the programs that a user would type.
-	helmBinary, kubectlBinary string
 }
 
 func newWorld(t *testing.T) *world {
@@ -137,7 +137,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{T: t, cluster: c, ctx: ctx, helmBinary: filepath.Join(testenv.Root(), "bin", "helm"), kubectlBinary: kubectlBinary()}
+	w := &world{T: t, cluster: c, ctx: ctx}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(w.everything())
@@ -163,14 +163,14 @@ func newWorld(t *testing.T) *world {
 func (w *world) command(name string, arguments ...string) *exec.Cmd {
 	command := exec.CommandContext(w.ctx, name, arguments...)
 	command.Dir = testenv.Root()
-	command.Env = append(os.Environ(), "KUBECONFIG="+w.kubeconfig, "HELM="+w.helmBinary, "KUBECTL="+w.kubectlBinary)
+	command.Env = append(os.Environ(), "KUBECONFIG="+w.kubeconfig, "HELM="+helmBinary(), "KUBECTL="+kubectlBinary())
 	return command
 }
 
 // kubectl gives what kubectl prints.
 func (w *world) kubectl(arguments ...string) string {
 	w.Helper()
-	output, err := w.command(w.kubectlBinary, arguments...).CombinedOutput()
+	output, err := w.command(kubectlBinary(), arguments...).CombinedOutput()
 	if err != nil {
 		w.Fatalf("kubectl %s: %v: %s", strings.Join(arguments, " "), err, output)
 	}
@@ -180,7 +180,7 @@ func (w *world) kubectl(arguments ...string) string {
 // apply applies YAML, as a user does.
 func (w *world) apply(text string) {
 	w.Helper()
-	command := w.command(w.kubectlBinary, "apply", "-f", "-")
+	command := w.command(kubectlBinary(), "apply", "-f", "-")
 	command.Stdin = strings.NewReader(text)
 	if output, err := command.CombinedOutput(); err != nil {
 		w.Fatalf("kubectl apply: %v: %s\n%s", err, output, text)
@@ -189,7 +189,7 @@ func (w *world) apply(text string) {
 
 func (w *world) helm(arguments ...string) {
 	w.Helper()
-	if output, err := w.command(w.helmBinary, arguments...).CombinedOutput(); err != nil {
+	if output, err := w.command(helmBinary(), arguments...).CombinedOutput(); err != nil {
 		w.Fatalf("helm %s: %v: %s", strings.Join(arguments, " "), err, output)
 	}
 }
@@ -203,7 +203,7 @@ func (w *world) everything() string {
 		{"get", "events", "--all-namespaces"},
 		{"-n", namespace, "logs", "--selector", "app.kubernetes.io/name=tokensteward", "--tail", "80", "--prefix"},
 	} {
-		command := exec.CommandContext(context.WithoutCancel(w.ctx), w.kubectlBinary, arguments...)
+		command := exec.CommandContext(context.WithoutCancel(w.ctx), kubectlBinary(), arguments...)
 		command.Env = append(os.Environ(), "KUBECONFIG="+w.kubeconfig)
 		output, err := command.CombinedOutput()
 		fmt.Fprintf(&text, "\n$ kubectl %s (%v)\n%s", strings.Join(arguments, " "), err, output)

@@ -75,7 +75,7 @@ var forwarding = regexp.MustCompile(`Forwarding from (127\.0\.0\.1:\d+)`)
 // forward has kubectl carry connections to the web UI until the tests end.
 func (c *codacy) forward() {
 	c.Helper()
-	command := c.command(c.kubectlBinary, "-n", "codacy", "port-forward", "pod/codacy", ":8081")
+	command := c.command(kubectlBinary(), "-n", "codacy", "port-forward", "pod/codacy", ":8081")
 	output, err := command.StdoutPipe()
 	if err == nil {
 		err = command.Start()

@@ -174,7 +174,7 @@ func (s *stories) killLeader() {
 	if now := s.leader(); now == leader {
 		s.Errorf("%s was killed, and leads", leader) // Its container may lead again, as another process.
 	}
-	s.eventually("one token of the resource lives", func() bool { return s.codacy.living(s.uid("projecttoken", "team-a", "killed")) == 1 })
+	s.eventually("one token of the resource lives", func() bool { return s.codacy.living(s.uid("team-a", "killed")) == 1 })
 	killed := s.startConsumer("killed", "killed", "upload")
 	killed.eventually(received)
 	killed.stop()
@@ -207,7 +207,7 @@ func (s *stories) rotation() {
 		"rotation":  map[string]string{"gracePeriod": "0s"},
 	}}))
 	s.kubectl("-n", "team-a", "wait", "--for=condition=Ready", "projecttoken/rotating", "--timeout=60s")
-	uid := s.uid("projecttoken", "team-a", "rotating")
+	uid := s.uid("team-a", "rotating")
 	old := s.startConsumer("holder", "rotating", "upload")
 	old.eventually(received)
 	s.kubectl("-n", "team-a", "annotate", "projecttoken/rotating", "tokensteward.io/rotate-requested-at=now")
@@ -265,7 +265,7 @@ func (s *stories) reinstall() {
 }
 
 func (s *stories) deletion() {
-	uid := s.uid("projecttoken", "team-a", "api")
+	uid := s.uid("team-a", "api")
 	s.kubectl("-n", "team-a", "delete", "projecttoken/api", "accounttoken/alice", "--timeout=60s")
 	s.alice.eventually(refused)
 	s.api.eventually(notFound)

@@ -10,11 +10,10 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/testenv"
 	"github.com/tokensteward/tokensteward/test/e2e/node"
 )
@@ -119,16 +118,14 @@ func (w *world) containerID(name string) string {
 	return id
 }
 
-func (w *world) uid(kind, inNamespace, name string) string {
+// uid is that of a ProjectToken.
+func (w *world) uid(inNamespace, name string) string {
 	w.Helper()
-	o := &unstructured.Unstructured{}
-	o.SetGroupVersionKind(schema.GroupVersionKind{Group: "tokensteward.io", Version: "v1alpha1", Kind: map[string]string{
-		"projecttoken": "ProjectToken", "accounttoken": "AccountToken",
-	}[kind]})
-	if err := w.client.Get(w.ctx, client.ObjectKey{Namespace: inNamespace, Name: name}, o); err != nil {
+	var token v1alpha1.ProjectToken
+	if err := w.client.Get(w.ctx, client.ObjectKey{Namespace: inNamespace, Name: name}, &token); err != nil {
 		w.Fatal(err)
 	}
-	return string(o.GetUID())
+	return string(token.UID)
 }
 
 func configMap(inNamespace, name string, data map[string]string) string {
