@@ -63,9 +63,39 @@ func (r *TokenReconciler) claimsOn(ctx context.Context, reader client.Reader, ur
 	return c, nil
 }
 
-// knower answers whether some resource has a token, and asks the API server for that at most once, and only if it is
-// asked. If that fails, every token counts as somebody's, and failed says why.
+// knower answers whether some resource has a token, or it was left behind on purpose; failed as for resourcesWith.
 func (r *TokenReconciler) knower(ctx context.Context, url string) (known func(id string) (sha256 string, known bool), failed func() error) {
+	resources, failed := r.resourcesWith(ctx, url)
+	return func(id string) (string, bool) {
+		if sha256, ok := resources(id); ok {
+			return sha256, ok
+		}
+		left, err := r.leftAt(ctx, url)
+		return "", err != nil || left.ids[id]
+	}, failed
+}
+
+// left are tokens that were left at a service on purpose.
+type left struct{ ids, names map[string]bool }
+
+func (r *TokenReconciler) leftAt(ctx context.Context, url string) (left, error) {
+	all := left{ids: map[string]bool{}, names: map[string]bool{}}
+	issuers, err := listIssuers(ctx, r.Client, &r.Scope)
+	for _, i := range issuers {
+		if i.SharedSpec().Codacy == nil || i.SharedSpec().Codacy.URL != url {
+			continue
+		}
+		for _, t := range i.SharedStatus().Retained {
+			all.ids[t.ID] = t.ID != ""
+			all.names[t.Name] = t.Name != ""
+		}
+	}
+	return all, err
+}
+
+// resourcesWith answers whether some resource has a token, and asks the API server for that at most once, and only if it is
+// asked. If that fails, every token counts as somebody's, and failed says why.
+func (r *TokenReconciler) resourcesWith(ctx context.Context, url string) (known func(id string) (sha256 string, known bool), failed func() error) {
 	var collected *claims
 	var err error
 	known = func(id string) (string, bool) {

@@ -42,6 +42,7 @@ type failure struct {
 type circumstances struct {
 	generation         int64
 	requested, notMine string
+	abandoned          bool
 	connection         *codacy.Connection
 	epoch              int64
 }
@@ -55,6 +56,7 @@ func (s *state) circumstances() circumstances {
 	c := circumstances{
 		generation: s.token.GetGeneration(), connection: s.codacy,
 		requested: annotations[v1alpha1.ReconcileRequestAnnotation], notMine: annotations[v1alpha1.NotMineAnnotation],
+		abandoned: v1alpha1.Abandoned(s.token),
 	}
 	if s.codacy != nil {
 		c.epoch = s.codacy.Epoch()

@@ -31,6 +31,7 @@ import (
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=list
+// +kubebuilder:rbac:groups=apps,resources=deployments;statefulsets;daemonsets,verbs=get;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups="",resources=events,namespace=tokensteward-system,verbs=create;patch
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,namespace=tokensteward-system,verbs=get;create;update
@@ -111,8 +112,17 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	case err != nil || verdict == nil:
 		return reconcile.Result{}, err
 	default:
-		return requeueAfter(verdict.again, r.Clock.Now()), nil
+		now := r.Clock.Now()
+		return requeueAfter(earlier(verdict.again, prune(issuer.SharedStatus(), now)), now), nil
 	}
+}
+
+// earlier is the earlier of two times, of which zero is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // verdict is what there is to tell of an issuer.
@@ -131,7 +141,7 @@ func (r *IssuerReconciler) judge(ctx context.Context, issuer v1alpha1.Issuer) (*
 	users := 0
 	if deleting {
 		var err error
-		if users, err = r.users(ctx, issuer); err != nil {
+		if users, err = countUsers(ctx, r.Client, issuer); err != nil {
 			return nil, err
 		}
 		if users == 0 {
@@ -149,10 +159,11 @@ func (r *IssuerReconciler) judge(ctx context.Context, issuer v1alpha1.Issuer) (*
 	}
 	if deleting {
 		message := fmt.Sprintf("Being deleted, and kept until the resources that refer to it are deleted: %d left.", users)
-		if !found.ready {
-			message += " " + found.message
+		if found.ready {
+			return &verdict{reason: v1alpha1.ReasonInUse, message: message}, nil
 		}
-		return &verdict{reason: v1alpha1.ReasonInUse, message: message, again: found.again}, nil
+		found.message = message + " " + found.message
+		return found, nil
 	}
 	if cluster, ok := issuer.(*v1alpha1.ClusterTokenIssuer); ok && found.ready {
 		if err := grant.ValidateSelectors(cluster); err != nil {
@@ -166,19 +177,6 @@ func (r *IssuerReconciler) judge(ctx context.Context, issuer v1alpha1.Issuer) (*
 		found.message += onlyReports(issuer.SharedSpec(), &r.Scope)
 	}
 	return found, nil
-}
-
-// users counts the resources that refer to an issuer.
-func (r *IssuerReconciler) users(ctx context.Context, issuer v1alpha1.Issuer) (int, error) {
-	users := 0
-	for _, list := range []client.ObjectList{&v1alpha1.AccountTokenList{}, &v1alpha1.ProjectTokenList{}} {
-		tokens, err := listTokens(ctx, r.Client, list, usersOf(issuer)...)
-		if err != nil {
-			return 0, err
-		}
-		users += len(tokens)
-	}
-	return users, nil
 }
 
 // letGo gives up an issuer that nobody uses, and its credentials.
@@ -211,6 +209,7 @@ func patchFinalizers(ctx context.Context, writer client.Writer, o client.Object,
 func (r *IssuerReconciler) report(ctx context.Context, issuer v1alpha1.Issuer, found *verdict) error {
 	return r.patchStatus(ctx, issuer, func(status *v1alpha1.IssuerStatus) {
 		status.ObservedGeneration = issuer.GetGeneration()
+		prune(status, r.Clock.Now())
 		condition := metav1.Condition{
 			Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: found.reason, Message: truncate(found.message),
 			ObservedGeneration: issuer.GetGeneration(), LastTransitionTime: metav1.NewTime(r.Clock.Now()),
@@ -235,14 +234,18 @@ func (r *IssuerReconciler) report(ctx context.Context, issuer v1alpha1.Issuer, f
 	})
 }
 
-// patchStatus changes the status of an issuer, which is up to date then.
 func (r *IssuerReconciler) patchStatus(ctx context.Context, issuer v1alpha1.Issuer, change func(*v1alpha1.IssuerStatus)) error {
+	return patchIssuerStatus(ctx, r.Client, issuer, change)
+}
+
+// patchIssuerStatus changes the status of an issuer, which is up to date then.
+func patchIssuerStatus(ctx context.Context, writer client.StatusClient, issuer v1alpha1.Issuer, change func(*v1alpha1.IssuerStatus)) error {
 	stored := issuer.DeepCopyObject().(v1alpha1.Issuer)
 	change(issuer.SharedStatus())
 	if equality.Semantic.DeepEqual(stored.SharedStatus(), issuer.SharedStatus()) {
 		return nil
 	}
-	if err := r.Client.Status().Patch(ctx, issuer, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := writer.Status().Patch(ctx, issuer, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("writing the status: %w", err)
 	}
 	return nil

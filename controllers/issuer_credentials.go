@@ -24,20 +24,12 @@ import (
 // cache does not tell when it is created.
 const credentialsRecheck = 5 * time.Second
 
-// credentialsKey names an issuer's credentials Secret, or one that it formerly had.
-func (r *IssuerReconciler) credentialsKey(i v1alpha1.Issuer, name string) types.NamespacedName {
-	if i.Kind() == v1alpha1.KindTokenIssuer {
-		return types.NamespacedName{Namespace: i.GetNamespace(), Name: name}
-	}
-	return types.NamespacedName{Namespace: r.Namespace, Name: name}
-}
-
 // issuersOfSecret are the issuers that take their credential from a Secret.
 func (r *IssuerReconciler) issuersOfSecret(ctx context.Context, o client.Object) []reconcile.Request {
 	if o.GetLabels()[v1alpha1.ManagedLabel] != v1alpha1.ManagedCredentials {
 		return nil
 	}
-	issuers, err := r.issuers(ctx, r.kind)
+	issuers, err := listIssuersOf(ctx, r.Client, r.kind)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Listing issuers from the cache")
 	}
@@ -52,30 +44,13 @@ func (r *IssuerReconciler) issuersOfSecret(ctx context.Context, o client.Object)
 
 func (r *IssuerReconciler) takesFrom(i v1alpha1.Issuer, secret types.NamespacedName) bool {
 	spec := i.SharedSpec().Codacy
-	return spec != nil && r.credentialsKey(i, spec.CredentialsSecretRef.Name) == secret
-}
-
-func (r *IssuerReconciler) issuers(ctx context.Context, kind string) (all []v1alpha1.Issuer, err error) {
-	var cluster v1alpha1.ClusterTokenIssuerList
-	var namespaced v1alpha1.TokenIssuerList
-	if kind == v1alpha1.KindClusterTokenIssuer {
-		err = r.Client.List(ctx, &cluster)
-	} else {
-		err = r.Client.List(ctx, &namespaced)
-	}
-	for i := range cluster.Items {
-		all = append(all, &cluster.Items[i])
-	}
-	for i := range namespaced.Items {
-		all = append(all, &namespaced.Items[i])
-	}
-	return all, err
+	return spec != nil && credentialsKey(i, r.Namespace, spec.CredentialsSecretRef.Name) == secret
 }
 
 // credential reads the issuer's credential, and holds its Secret; missing says what is not there.
 func (r *IssuerReconciler) credential(ctx context.Context, i v1alpha1.Issuer) (credential token.Value, missing string, err error) {
 	reference := i.SharedSpec().Codacy.CredentialsSecretRef
-	key := r.credentialsKey(i, reference.Name)
+	key := credentialsKey(i, r.Namespace, reference.Name)
 	var secret corev1.Secret
 	switch err := r.Live.Get(ctx, key, &secret); {
 	case client.IgnoreNotFound(err) != nil:
@@ -166,16 +141,14 @@ func (r *IssuerReconciler) rememberCredentials(ctx context.Context, i v1alpha1.I
 
 // releaseCredentials takes the finalizer off a Secret, unless another issuer needs it.
 func (r *IssuerReconciler) releaseCredentials(ctx context.Context, i v1alpha1.Issuer, name string) error {
-	key := r.credentialsKey(i, name)
-	for _, kind := range r.Scope.issuerKinds() {
-		others, err := r.issuers(ctx, kind)
-		if err != nil {
-			return fmt.Errorf("finding out who needs the credentials Secret: %w", err)
-		}
-		for _, other := range others {
-			if other.GetUID() != i.GetUID() && r.takesFrom(other, key) {
-				return nil
-			}
+	key := credentialsKey(i, r.Namespace, name)
+	others, err := listIssuers(ctx, r.Client, &r.Scope)
+	if err != nil {
+		return fmt.Errorf("finding out who needs the credentials Secret: %w", err)
+	}
+	for _, other := range others {
+		if other.GetUID() != i.GetUID() && r.takesFrom(other, key) {
+			return nil
 		}
 	}
 	var secret corev1.Secret

@@ -57,7 +57,7 @@ func (t *tries) note(i v1alpha1.Issuer, connection *codacy.Connection, err error
 	}
 	wait := max(known.RetryAfter, unavailableRetry)
 	if known.Stalled {
-		wait = max(stalledRetry, i.SharedSpec().Interval())
+		wait = refusedRetry(i)
 	}
 	noted := tryOf(i, connection)
 	noted.verdict = verdict{reason: known.Reason, message: known.Message, stalled: known.Stalled, again: t.clock.Now().Add(wait)}
@@ -65,6 +65,11 @@ func (t *tries) note(i v1alpha1.Issuer, connection *codacy.Connection, err error
 	defer t.mu.Unlock()
 	t.last[keyOf(i)] = noted
 	return &noted.verdict, nil
+}
+
+// refusedRetry is how long to wait before a credential that was refused is tried again.
+func refusedRetry(i v1alpha1.Issuer) time.Duration {
+	return max(stalledRetry, i.SharedSpec().Interval())
 }
 
 func (t *tries) forget(key codacy.Key) {

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -79,6 +80,11 @@ func (o *orphans) count(issuer codacy.Key) {
 // the installation sees.
 func (r *TokenReconciler) findOrphans(ctx context.Context, s *state, named []codacy.Named) ([]codacy.Named, error) {
 	var unclaimed []codacy.Named
+	onPurpose, err := r.leftAt(ctx, s.url)
+	if err != nil {
+		return nil, err
+	}
+	named = slices.DeleteFunc(named, func(t codacy.Named) bool { return onPurpose.ids[t.ID] || onPurpose.names[t.Name] })
 	if len(named) > 0 {
 		claimed, err := r.claimsOn(ctx, r.Client, s.url)
 		if err != nil {

@@ -127,28 +127,44 @@ func (s *state) applyTo(secret *corev1.Secret, content secretContent) error {
 	if err != nil {
 		return fmt.Errorf("rendering the Secret: %w", err)
 	}
+	kept := map[string][]byte{}
+	if s.hasAdopted() {
+		kept = s.theirs(secret)
+	}
 	if len(secretTemplate(s.token).Data) == 0 {
 		rendered = s.defaultData()
+		maps.DeleteFunc(rendered, func(key string, _ []byte) bool { return kept[key] != nil })
 	}
+	templatedKeys := slices.Sorted(maps.Keys(rendered))
 	rendered[s.tokenKey] = []byte(content.value.Reveal())
-	secret.Data = rendered
+	maps.Copy(kept, rendered)
+	secret.Data = kept
 	if secret.Type == "" {
 		secret.Type = corev1.SecretTypeOpaque
 	}
 
 	for _, entry := range strings.Fields(secret.Annotations[v1alpha1.TemplatedAnnotation]) {
-		if key, isLabel := strings.CutPrefix(entry, "label:"); isLabel {
+		switch of, key, _ := strings.Cut(entry, ":"); of {
+		case "label":
 			delete(secret.Labels, key)
-		} else {
-			delete(secret.Annotations, strings.TrimPrefix(entry, "annotation:"))
+		case "annotation":
+			delete(secret.Annotations, key)
 		}
 	}
 	labels, annotations := templatedMetadata(secretTemplate(s.token))
 	delete(secret.Annotations, v1alpha1.TemplatedAnnotation)
-	if templated := listTemplated(labels, annotations); templated != "" {
-		annotations[v1alpha1.TemplatedAnnotation] = templated
+	templated := listTemplated(labels, annotations)
+	if s.hasAdopted() {
+		for _, key := range templatedKeys {
+			templated = append(templated, "key:"+key)
+		}
 	}
-	labels[v1alpha1.ManagedLabel] = v1alpha1.ManagedTokens
+	if len(templated) > 0 {
+		annotations[v1alpha1.TemplatedAnnotation] = strings.Join(templated, " ")
+	}
+	if secret.Labels[v1alpha1.ManagedLabel] != v1alpha1.ManagedCredentials {
+		labels[v1alpha1.ManagedLabel] = v1alpha1.ManagedTokens
+	}
 	annotations[v1alpha1.OwnerAnnotation] = s.owner
 	annotations[v1alpha1.TokenIDAnnotation] = content.id
 	annotations[v1alpha1.RevisionAnnotation] = strconv.FormatInt(content.revision, 10)
@@ -158,6 +174,10 @@ func (s *state) applyTo(secret *corev1.Secret, content secretContent) error {
 	for key, value := range annotations {
 		metav1.SetMetaDataAnnotation(&secret.ObjectMeta, key, value)
 	}
+	if s.hasAdopted() || s.retains() { // It may outlive the resource.
+		secret.OwnerReferences = s.othersReferences(secret)
+		return nil
+	}
 	isController := true
 	secret.OwnerReferences = []metav1.OwnerReference{{
 		APIVersion: v1alpha1.GroupVersion.String(), Kind: s.token.Kind(), Name: s.token.GetName(), UID: s.token.GetUID(),
@@ -166,15 +186,31 @@ func (s *state) applyTo(secret *corev1.Secret, content secretContent) error {
 	return nil
 }
 
-func listTemplated(labels, annotations map[string]string) string {
-	var entries []string
+// theirs are the keys of a Secret that was taken over which are not this resource's.
+func (s *state) theirs(secret *corev1.Secret) map[string][]byte {
+	theirs := maps.Clone(secret.Data)
+	delete(theirs, s.tokenKey)
+	for _, entry := range strings.Fields(secret.Annotations[v1alpha1.TemplatedAnnotation]) {
+		if key, ok := strings.CutPrefix(entry, "key:"); ok {
+			delete(theirs, key)
+		}
+	}
+	return theirs
+}
+
+// othersReferences are the owners of a Secret beside this resource.
+func (s *state) othersReferences(secret *corev1.Secret) []metav1.OwnerReference {
+	return slices.DeleteFunc(slices.Clone(secret.OwnerReferences), func(o metav1.OwnerReference) bool { return o.UID == s.token.GetUID() })
+}
+
+func listTemplated(labels, annotations map[string]string) (entries []string) {
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
 		entries = append(entries, "label:"+key)
 	}
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
 		entries = append(entries, "annotation:"+key)
 	}
-	return strings.Join(entries, " ")
+	return entries
 }
 
 // current is the token that status names, with the value from the Secret.

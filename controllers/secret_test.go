@@ -96,7 +96,7 @@ func TestASecretThatIsReplacedByAForeignOneIsLeftAlone(t *testing.T) {
 	f := newFixture(t)
 	alice := f.issuedAccountToken("alice")
 	secret := f.secret(alice)
-	f.change(secret, func() { delete(secret.Annotations, v1alpha1.OwnerAnnotation) })
+	f.change(secret, func() { secret.Annotations[v1alpha1.OwnerAnnotation] = "somebody else" })
 	f.eventuallyReady(alice, metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
 	f.Expect(k8s.Delete(f.ctx, secret)).To(gomega.Succeed())
 	f.eventuallyReady(alice, metav1.ConditionTrue, v1alpha1.ReasonIssued)

@@ -46,7 +46,7 @@ func (r *TokenReconciler) writeSecret(ctx context.Context, s *state, content sec
 
 // rewriteSecret brings the other keys and the metadata up to date around the token that the Secret holds.
 func (r *TokenReconciler) rewriteSecret(ctx context.Context, s *state) error {
-	err := r.putSecret(ctx, s, s.current(token.NewValue(string(s.secret.Data[s.tokenKey]))))
+	err := r.putSecret(ctx, s, s.current(token.NewValue(string(s.inSecret()))))
 	if errors.Is(err, errSecretRefused) {
 		return r.explainRefusal(ctx, s)
 	}
@@ -131,13 +131,51 @@ func isRefusal(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err)
 }
 
-// deleteSecret deletes the Secret that was observed, and no other that may have taken its place.
+// deleteSecret deletes the Secret that was observed, and no other that may have taken its place. What somebody else put into
+// one that was taken over is left.
 func (r *TokenReconciler) deleteSecret(ctx context.Context, s *state) error {
+	if s.hasAdopted() {
+		if theirs := s.theirs(s.secret); len(theirs) > 0 {
+			return r.releaseSecret(ctx, s, func(secret *corev1.Secret) {
+				secret.Data = theirs
+				delete(secret.Annotations, v1alpha1.TokenIDAnnotation)
+				delete(secret.Annotations, v1alpha1.RevisionAnnotation)
+			})
+		}
+	}
 	uid, version := s.secret.UID, s.secret.ResourceVersion
 	err := r.Client.Delete(ctx, s.secret, client.Preconditions{UID: &uid, ResourceVersion: &version})
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("deleting the Secret: %w", err)
 	}
 	s.secret, s.secretIsLive = nil, true
+	return nil
+}
+
+// letGoSecret has the Secret outlive the resource, with the token in it. Its annotations go on to tell a person which one.
+func (r *TokenReconciler) letGoSecret(ctx context.Context, s *state) error {
+	return r.releaseSecret(ctx, s, func(*corev1.Secret) {})
+}
+
+// releaseSecret takes off the Secret what makes it this resource's.
+func (r *TokenReconciler) releaseSecret(ctx context.Context, s *state, change func(*corev1.Secret)) error {
+	secret := s.secret.DeepCopy()
+	change(secret)
+	delete(secret.Annotations, v1alpha1.OwnerAnnotation)
+	delete(secret.Annotations, v1alpha1.TemplatedAnnotation)
+	if secret.Labels[v1alpha1.ManagedLabel] == v1alpha1.ManagedTokens {
+		delete(secret.Labels, v1alpha1.ManagedLabel)
+	}
+	secret.OwnerReferences = s.othersReferences(secret)
+	switch err := r.Client.Update(ctx, secret); {
+	case apierrors.IsNotFound(err):
+		s.secret, s.secretIsLive = nil, true
+	case apierrors.IsConflict(err):
+		return apierrors.NewConflict(corev1.Resource("secrets"), secret.Name, nil)
+	case err != nil: // In our words: an admission policy or webhook may have put the value into its own.
+		return fmt.Errorf("releasing the Secret %q: refused by the API server (%q)", secret.Name, apierrors.ReasonForError(err))
+	default:
+		s.secret, s.secretIsLive = secret, true
+	}
 	return nil
 }

@@ -6,8 +6,10 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -328,6 +330,18 @@ func (f *fixture) secret(t v1alpha1.Token) *corev1.Secret {
 	secret := &corev1.Secret{}
 	f.Expect(k8s.Get(f.ctx, client.ObjectKey{Namespace: f.namespace, Name: v1alpha1.SecretName(t)}, secret)).To(gomega.Succeed())
 	return secret
+}
+
+// expectSame compares values, which are in no failure's message.
+func (f *fixture) expectSame(a, b []byte) {
+	f.t.Helper()
+	f.Expect(len(a) > 0 && bytes.Equal(a, b)).To(gomega.BeTrue(), "the values differ")
+}
+
+// expectKeys says which keys a resource's Secret has.
+func (f *fixture) expectKeys(t v1alpha1.Token, keys ...string) {
+	f.t.Helper()
+	f.Expect(slices.Sorted(maps.Keys(f.secret(t).Data))).To(gomega.Equal(keys))
 }
 
 // authorize asks the authority about a token and returns status and body.

@@ -50,11 +50,21 @@ func (r *TokenReconciler) act(ctx context.Context, s *state, plan lifecycle.Plan
 		return nil
 	case lifecycle.Look:
 		return r.look(ctx, s)
+	case lifecycle.Adopt:
+		return r.adopt(ctx, s)
+	case lifecycle.Restart:
+		return r.restart(ctx, s)
 	case lifecycle.DeleteSecret:
 		return r.deleteSecret(ctx, s)
+	case lifecycle.LetGoSecret:
+		return r.letGoSecret(ctx, s)
+	case lifecycle.LeaveBehind:
+		return r.leaveBehind(ctx, s, plan.Revisions)
 	case lifecycle.Release:
 		err := r.patchFinalizers(ctx, s, controllerutil.RemoveFinalizer)
-		s.released = client.IgnoreNotFound(err) == nil
+		if s.released = client.IgnoreNotFound(err) == nil; s.released {
+			r.written.noteGone(s.token.GetUID())
+		}
 		r.failures.forget(s.token.GetUID())
 		r.sightings.forget(s.token.GetUID())
 		return client.IgnoreNotFound(err)
@@ -171,6 +181,10 @@ func (r *TokenReconciler) finish(s *state, issued issuedToken) {
 			URL: current.URL, AccountID: current.AccountID,
 			ReplacedTime: &now, RevokeTime: graceEnd(s.token.SharedSpec(), now, current.ExpirationTime),
 		})
+		if status.RestartTime = nil; len(s.token.SharedSpec().RolloutRestartTargets) > 0 {
+			restart := metav1.NewTime(now.Add(secretLag))
+			status.RestartTime = &restart
+		}
 	}
 	pending := status.Pending
 	spec := s.token.SharedSpec()
@@ -216,9 +230,16 @@ func (r *TokenReconciler) revoke(ctx context.Context, s *state, revisions []int6
 			}
 			continue
 		}
+		lastCredential := s.inUse(reference.SHA256)
 		s.strikeOff(revision)
 		if seen {
 			s.revoked = append(s.revoked, revision)
+		}
+		if lastCredential && !s.token.GetDeletionTimestamp().IsZero() {
+			// With it the service can't be asked again whether this was done.
+			if err := r.patchStatus(ctx, s); err != nil {
+				return fmt.Errorf("recording that the issuer's credential was revoked: %w", err)
+			}
 		}
 	}
 	if first == nil {

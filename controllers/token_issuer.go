@@ -116,6 +116,7 @@ func (r *TokenReconciler) observeIssuer(ctx context.Context, s *state, in grant.
 		return fmt.Errorf("reading the issuer: %w", err)
 	}
 	if cluster, ok := found.(*v1alpha1.ClusterTokenIssuer); ok && cluster.Spec.BuiltIn != nil {
+		s.builtIn = true
 		s.refusal = r.kind.builtInRefusal(cluster, in, s.token)
 		s.issuerProblem = notReady(found)
 		if s.issuer = r.BuiltIn; s.url != "" {
@@ -142,13 +143,18 @@ func (r *TokenReconciler) observeCodacy(s *state, key codacy.Key, found v1alpha1
 	if status.Account != nil {
 		s.account = accountName(status.Account)
 	}
+	s.refused = refusedCredential(found, r.Clock.Now())
 	s.issuerProblem = notReady(found)
 	s.codacy = r.Services.Get(key)
 	if s.codacy == nil {
+		connecting := &lifecycle.Problem{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s %q is being connected.", key.Kind, key.Name)}
 		if s.issuerProblem == nil { // It was ready before the operator started, and is not connected yet.
-			s.issuerProblem = &lifecycle.Problem{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s %q is being connected.", key.Kind, key.Name)}
+			s.issuerProblem = connecting
 		}
 		s.serviceProblem = s.issuerProblem
+		if ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady); ready == nil || ready.Reason == v1alpha1.ReasonInUse {
+			s.serviceProblem = connecting // It was not judged yet, or is kept as it was.
+		}
 		return
 	}
 	s.issuer = s.codacy

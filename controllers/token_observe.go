@@ -61,11 +61,18 @@ type state struct {
 	owner     string
 	templates *secrettemplate.Set
 	sightings *sightings
+	services  *codacy.Services
+	// builtIn: the issuer is. refused is the hash of the issuer's credential, if the service has refused it for a while.
+	// needed says why the one that is a token of this resource has to live on.
+	builtIn bool
+	refused string
+	needed  *lifecycle.Problem
 
-	// minted, revoked and expired are what act did, for the Events.
+	// minted, revoked, expired and left are what act did, for the Events.
 	minted  *v1alpha1.IssuedToken
 	revoked []int64
 	expired []int64
+	left    []v1alpha1.RetainedToken
 	// heldSince are the revisions that were found to be held, and were not before.
 	heldSince []int64
 	// missing is the revision that is replaced because the service does not have it any more; 0: none.
@@ -86,7 +93,7 @@ func (r *TokenReconciler) observe(ctx context.Context, key types.NamespacedName)
 		return nil, nil // What the cache lacks is on its way, and comes with an event of its own.
 	}
 	stored.SetManagedFields(nil)
-	s := &state{stored: stored, token: stored.DeepCopyObject().(v1alpha1.Token), sightings: r.sightings}
+	s := &state{stored: stored, token: stored.DeepCopyObject().(v1alpha1.Token), sightings: r.sightings, services: r.Services}
 	s.owner = fmt.Sprintf("%s/%s/%s/%s/%s", r.InstallationID, stored.Kind(), stored.GetNamespace(), stored.GetName(), stored.GetUID())
 	r.observeStatus(s)
 
@@ -106,6 +113,9 @@ func (r *TokenReconciler) observe(ctx context.Context, key types.NamespacedName)
 	}
 	r.observeSpec(s)
 	s.failures = r.failures.of(s)
+	if err := r.observeNeed(ctx, s); err != nil {
+		return nil, err
+	}
 	return s, r.observeSecret(ctx, s)
 }
 
@@ -163,12 +173,14 @@ func (r *TokenReconciler) observeStatus(s *state) {
 // observeSpec finds what is wrong with the spec that its schema can't see.
 func (r *TokenReconciler) observeSpec(s *state) {
 	spec := s.token.SharedSpec()
-	if spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
-		message := "A built-in token is gone with its resource: set spec.deletionPolicy to Revoke."
-		if s.url != "" {
-			message = "Tokens of Codacy can't be retained yet: set spec.deletionPolicy to Revoke."
+	switch {
+	case spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain && s.builtIn && s.url == "":
+		s.specProblem = &lifecycle.Problem{
+			Reason: v1alpha1.ReasonRetainUnsupported, Stalled: true,
+			Message: "A built-in token is gone with its resource: set spec.deletionPolicy to Revoke.",
 		}
-		s.specProblem = &lifecycle.Problem{Reason: v1alpha1.ReasonRetainUnsupported, Stalled: true, Message: message}
+	case s.adopting():
+		s.specProblem = s.observeAdoption()
 	}
 	var err error
 	if s.templates, err = s.parseSecretTemplate(); err != nil {
@@ -226,12 +238,20 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 		SpecProblem:          s.specProblem,
 		Storm:                s.storm,
 		Suspended:            s.token.SharedSpec().Suspend,
+		Retain:               s.retains(),
+		Abandon:              v1alpha1.Abandoned(s.token),
+		Adopting:             s.adopting(),
+		Needed:               s.needed,
+		RestartAt:            timeOf(status.RestartTime),
 		RenewalTime:          timeOf(status.RenewalTime),
 		Requested:            v1alpha1.RotateRequest(s.token) != "",
 		Secret:               s.observedSecret(),
 	}
 	if current := status.Token; current != nil {
-		o.Current = &lifecycle.Token{Revision: current.Revision, SHA256: current.SHA256, Expires: timeOf(current.ExpirationTime)}
+		o.Current = &lifecycle.Token{
+			Revision: current.Revision, SHA256: current.SHA256, Expires: timeOf(current.ExpirationTime),
+			InUse: s.inUse(current.SHA256), Refused: s.isRefused(current.SHA256),
+		}
 		o.Missing, o.LookAt = s.sight()
 	}
 	if pending := status.Pending; pending != nil {
@@ -248,6 +268,7 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 			Replaced: timeOf(previous.ReplacedTime), RevokeAt: timeOf(previous.RevokeTime),
 			HeldUntil: heldUntil(s.token.SharedSpec(), previous), Held: seen.held, SeekAt: seen.again,
 			Absent: previous.ID == "", Closed: timeOf(previous.ClosedTime),
+			InUse: s.inUse(previous.SHA256), Refused: s.isRefused(previous.SHA256),
 		})
 	}
 	return o
@@ -264,36 +285,60 @@ func (s *state) sight() (missing bool, next time.Time) {
 
 func (s *state) observedSecret() lifecycle.Secret {
 	observed := lifecycle.Secret{Confirmed: s.secretIsLive, Refused: s.secretRefused, RefusedAgain: s.secretRefusedAgain, Tried: s.secretTried}
-	if s.secret == nil {
+	switch {
+	case s.adopting():
+		if observed.Conflict = s.adoptionConflict(); s.secret != nil {
+			observed.State = lifecycle.SecretForeign
+		}
 		return observed
-	}
-	if s.secret.Annotations[v1alpha1.OwnerAnnotation] != s.owner {
-		observed.State, observed.Conflict = lifecycle.SecretForeign, foreignSecret(s.secret)
+	case s.secret == nil:
+		return observed
+	case s.secret.Annotations[v1alpha1.OwnerAnnotation] != s.owner && !s.handedOver():
+		observed.State, observed.Conflict = lifecycle.SecretForeign, s.foreignSecret()
 		return observed
 	}
 	observed.State = lifecycle.SecretOurs
 	if s.secret.Immutable != nil && *s.secret.Immutable {
-		observed.Conflict = &lifecycle.Problem{
-			Reason: v1alpha1.ReasonSecretConflict, Stalled: true,
-			Message: fmt.Sprintf("The Secret %q is immutable: delete it, and it is written anew.", s.secret.Name),
-		}
+		observed.Conflict = immutableSecret(s.secret)
 	}
-	if value := s.secret.Data[s.tokenKey]; len(value) > 0 {
+	if value := s.inSecret(); len(value) > 0 {
 		observed.SHA256 = token.SHA256(value)
 		observed.Outdated = s.outdated(token.NewValue(string(value)))
 	}
 	return observed
 }
 
-func foreignSecret(secret *corev1.Secret) *lifecycle.Problem {
-	holder := "somebody else"
-	if owner := secret.Annotations[v1alpha1.OwnerAnnotation]; owner != "" {
-		holder = owner
+// handedOver says whether a Secret that names no owner is this resource's to write: somebody took the owner off one that the
+// operator wrote, or it holds the token that was just taken over.
+func (s *state) handedOver() bool {
+	if s.secret.Annotations[v1alpha1.OwnerAnnotation] != "" || !s.token.GetDeletionTimestamp().IsZero() {
+		return false
 	}
+	current := s.token.SharedStatus().Token
+	return s.secret.Labels[v1alpha1.ManagedLabel] == v1alpha1.ManagedTokens ||
+		s.hasAdopted() && current != nil && token.SHA256(s.inSecret()) == current.SHA256
+}
+
+// foreignSecret says whose the Secret is, and what its user can do.
+func (s *state) foreignSecret() *lifecycle.Problem {
+	secret := s.secret
+	problem := &lifecycle.Problem{
+		Reason: v1alpha1.ReasonSecretConflict, Stalled: true,
+		Message: fmt.Sprintf("The Secret %q exists and belongs to somebody else; it is left as it is. "+
+			"Delete it, or name another one in spec.secret.name of a new resource.", secret.Name),
+	}
+	if owner := secret.Annotations[v1alpha1.OwnerAnnotation]; owner != "" {
+		problem.Message = fmt.Sprintf("The Secret %q exists and belongs to %s; it is left as it is. If that is gone, as after a restore from a backup, "+
+			"hand the Secret over with `kubectl -n %s annotate secret %s %s-`, and its token is replaced, or with spec.adopt taken over. "+
+			"Otherwise name another one in spec.secret.name of a new resource.", secret.Name, owner, secret.Namespace, secret.Name, v1alpha1.OwnerAnnotation)
+	}
+	return problem
+}
+
+func immutableSecret(secret *corev1.Secret) *lifecycle.Problem {
 	return &lifecycle.Problem{
 		Reason: v1alpha1.ReasonSecretConflict, Stalled: true,
-		Message: fmt.Sprintf("The Secret %q exists and belongs to %s; it is left as it is. "+
-			"Delete it, or name another one in spec.secret.name of a new resource.", secret.Name, holder),
+		Message: fmt.Sprintf("The Secret %q is immutable: delete it, and it is written anew.", secret.Name),
 	}
 }
 

@@ -60,6 +60,8 @@ type TokenReconciler struct {
 	// RenewDeadline is the leader election's: an attempt recorded longer ago may have been taken over by a new leader,
 	// and is not carried on.
 	RenewDeadline time.Duration
+	// Namespace is the operator's own, where ClusterTokenIssuers have their credentials.
+	Namespace string
 	// Scope is what the installation looks after.
 	Scope Scope
 
@@ -187,7 +189,7 @@ func (r *TokenReconciler) Reconcile(ctx context.Context, request reconcile.Reque
 	case err != nil:
 		return reconcile.Result{}, err
 	}
-	if o := s.observedSecret(); plan.Action == lifecycle.Wait && o.Conflict != nil && o.Confirmed {
+	if o := s.observedSecret(); plan.Action == lifecycle.Wait && o.Conflict != nil && o.Confirmed && s.secret != nil {
 		r.obstacles.await(ctx, s.secret)
 	}
 	return requeueAfter(plan.Next, r.Clock.Now()), nil

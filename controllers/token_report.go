@@ -25,6 +25,10 @@ const (
 	eventExpired = "Expired"
 	eventMissing = "RevokedElsewhere"
 	eventHeld    = "Held"
+
+	eventAdopted   = "Adopted"
+	eventRestarted = "Restarted"
+	eventLeft      = "LeftBehind"
 )
 
 // report writes what is so into the status, once per reconcile and only if it changed, and tells the Events.
@@ -97,6 +101,9 @@ func (r *TokenReconciler) announce(ctx context.Context, s *state) {
 				"Revision %d is kept, until %s at most, for pods that started with it: %s. Restart them to have it revoked earlier", revision, until, podNames(previous.HeldBy))
 		}
 	}
+	for i := range s.left {
+		r.announceLeft(ctx, s, &s.left[i])
+	}
 	if len(s.revoked) > 0 {
 		log.Info("Revoked tokens", "revisions", s.revoked)
 		r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventRevoked, "Revoke", "Revoked %s", revisions(s.revoked))
@@ -122,6 +129,11 @@ func (r *TokenReconciler) setConditions(s *state, plan lifecycle.Plan, failure e
 	// A built-in token that is not granted is refused at once. Elsewhere a token works until it ends.
 	usable := o.HoldsCurrent() && (o.Refusal == nil || s.url != "")
 	problem := plan.Problem
+	if problem != nil && !s.token.GetDeletionTimestamp().IsZero() && !problem.Passes() && problem.Reason != v1alpha1.ReasonInUse {
+		told := *problem
+		told.Message += fmt.Sprintf(" To have the deletion finish all the same, and whatever can't be revoked live on, set the annotation %s to \"true\".", v1alpha1.AbandonAnnotation)
+		problem = &told
+	}
 	if failure != nil {
 		problem = &lifecycle.Problem{Reason: v1alpha1.ReasonProgressing, Message: truncate(fmt.Sprintf("Trying again: %s.", failure))}
 	}
@@ -146,6 +158,9 @@ func (r *TokenReconciler) setConditions(s *state, plan lifecycle.Plan, failure e
 		problem = &ready
 	}
 	r.setOrDropCondition(s, v1alpha1.ConditionStalled, problem.Stalled, *problem, now)
+	if len(s.token.SharedSpec().RolloutRestartTargets) == 0 {
+		meta.RemoveStatusCondition(&s.token.SharedStatus().Conditions, v1alpha1.ConditionRestarted)
+	}
 }
 
 // renewalNote tells that the token is renewed later than spec asks for.

@@ -84,7 +84,7 @@ func (s *state) held(revision int64) token.Value {
 		s.secret.Annotations[v1alpha1.RevisionAnnotation] != strconv.FormatInt(revision, 10) {
 		return token.Value{}
 	}
-	return token.NewValue(string(s.secret.Data[s.tokenKey]))
+	return token.NewValue(string(s.inSecret()))
 }
 
 // place is where the resource's tokens are at the service, for people.

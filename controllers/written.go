@@ -29,6 +29,7 @@ type written struct {
 }
 
 type version struct {
+	// number is empty for a resource that was released, and is gone.
 	number string
 	at     time.Time
 }
@@ -38,11 +39,16 @@ func newWritten(clk clock.PassiveClock) *written {
 }
 
 // note remembers a version that the API server answered to a write.
-func (w *written) note(o client.Object) {
+func (w *written) note(o client.Object) { w.put(o.GetUID(), o.GetResourceVersion()) }
+
+// noteGone remembers that a resource was released, and is gone.
+func (w *written) noteGone(uid types.UID) { w.put(uid, "") }
+
+func (w *written) put(uid types.UID, number string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.clock.Now()
-	w.versions[o.GetUID()] = version{o.GetResourceVersion(), now}
+	w.versions[uid] = version{number, now}
 	if len(w.versions) < w.pruneAt {
 		return
 	}
@@ -60,6 +66,9 @@ func (w *written) isAhead(cached client.Object) bool {
 		return false
 	}
 	if age := w.clock.Since(last.at); age < writtenLifetime && age > -writtenLifetime {
+		if last.number == "" {
+			return true
+		}
 		if order, err := resourceversion.CompareResourceVersion(cached.GetResourceVersion(), last.number); err == nil && order < 0 {
 			return true
 		}

@@ -38,6 +38,11 @@ func TestAVersionOlderThanWhatWasWrittenIsNotDecidedUpon(t *testing.T) {
 	clock.SetTime(clock.Now().Add(2 * time.Minute))
 	expect("the API server was set back", at("a", "9"), false)
 
+	w.noteGone("c")
+	expect("it was released, and the cache still has it", at("c", "9"), true)
+	clock.SetTime(clock.Now().Add(2 * time.Minute))
+	expect("the API server was set back before that", at("c", "9"), false)
+
 	// What was deleted does not come into the cache any more, and is not remembered for ever.
 	for i := range minPrune - 1 {
 		w.note(at(types.UID(fmt.Sprint(i)), "10"))

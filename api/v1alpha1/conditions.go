@@ -10,6 +10,18 @@ const (
 	ConditionReconciling = "Reconciling"
 	// ConditionStalled is present, and True, only while nothing will get better before a person acts.
 	ConditionStalled = "Stalled"
+	// ConditionRestarted is present on a token once workloads were to be restarted for a rotation: True says that all were.
+	ConditionRestarted = "Restarted"
+)
+
+// Reasons of Restarted.
+const (
+	// ReasonRestarted: all workloads of spec.rolloutRestartTargets were restarted for the token in the Secret.
+	ReasonRestarted = "Restarted"
+	// ReasonTargetNotFound: one of them does not exist. It is not waited for.
+	ReasonTargetNotFound = "TargetNotFound"
+	// ReasonRestartRefused: the API server does not let the operator restart one of them. It is tried again.
+	ReasonRestartRefused = "RestartRefused"
 )
 
 // Reasons of Ready=True.
@@ -47,7 +59,10 @@ const (
 	ReasonSettling = "Settling"
 	// ReasonCredentialsMissing: the issuer's credentials Secret, or the key in it, does not exist.
 	ReasonCredentialsMissing = "CredentialsMissing"
-	// ReasonInUse: the issuer is being deleted and kept until no token refers to it.
+	// ReasonSecretNotFound: the Secret of spec.adopt, or the key in it, does not exist.
+	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonInUse: the issuer is being deleted and kept until no token refers to it; or the token, which is its issuer's
+	// credential, until no other does.
 	ReasonInUse = "InUse"
 )
 
@@ -62,9 +77,15 @@ const (
 	// ReasonSecretRefused: a quota or an admission policy does not let the Secret be written. It is tried again every two
 	// minutes, with a dry run first, so that no token is minted in vain.
 	ReasonSecretRefused = "SecretRefused"
+	// ReasonSecretManagedElsewhere: the Secret of spec.adopt is made by Helm, Flux, Argo CD, External Secrets or another
+	// controller, which would put the old value back.
+	ReasonSecretManagedElsewhere = "SecretManagedElsewhere"
+	// ReasonAdoptionRefused: the token of spec.adopt can't be taken over: the service does not have it, somebody else does,
+	// or nothing proves that it is the one in the Secret.
+	ReasonAdoptionRefused = "AdoptionRefused"
 	// ReasonInvalidTemplate: spec.secret.template can't be rendered, or gives something that no Secret can hold.
 	ReasonInvalidTemplate = "InvalidTemplate"
-	// ReasonRetainUnsupported: spec.deletionPolicy is Retain, which the issuer can't do.
+	// ReasonRetainUnsupported: spec.deletionPolicy is Retain, which a built-in issuer can't do.
 	ReasonRetainUnsupported = "RetainUnsupported"
 	// ReasonAccountMismatch: spec.account is not the account of the issuer's credential.
 	ReasonAccountMismatch = "AccountMismatch"
@@ -91,6 +112,8 @@ const (
 	ReasonServiceRefused = "ServiceRefused"
 	// ReasonAmbiguousToken: tokens came up while an attempt to mint had no answer, and one of them may be its own.
 	ReasonAmbiguousToken = "AmbiguousToken"
+	// ReasonRetainedListFull: so many tokens were left behind at the issuer's service that no more can be recorded.
+	ReasonRetainedListFull = "RetainedListFull"
 	// ReasonRevocationUnproven: the service says that a token is not there, and does not prove it.
 	ReasonRevocationUnproven = "RevocationUnproven"
 	// ReasonMintStorm: five tokens were minted within an hour, none of them because it was due. Something undoes what the

@@ -17,7 +17,7 @@ func TestEveryReasonIsDocumented(t *testing.T) {
 		t.Fatalf("found %d reasons in conditions.go", len(reasons))
 	}
 	var docs strings.Builder
-	for _, page := range []string{"tokens.md", "clustertokenissuer.md"} {
+	for _, page := range []string{"tokens.md", "rotation.md", "clustertokenissuer.md"} {
 		content, err := os.ReadFile("../../docs/" + page)
 		if err != nil {
 			t.Fatal(err)

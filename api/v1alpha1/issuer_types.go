@@ -136,11 +136,41 @@ type IssuerStatus struct {
 	// +optional
 	Capabilities *Capabilities `json:"capabilities,omitempty"`
 
+	// Tokens that were left at the service on purpose when their resource was deleted, until they expire.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1000
+	Retained []RetainedToken `json:"retained,omitempty"`
+
 	// The credentials Secrets, now and formerly, that carry the operator's finalizer.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
 	CredentialsSecretNames []CredentialsSecretName `json:"credentialsSecretNames,omitempty"`
+}
+
+// RetainedToken is a token, or an attempt to mint one, that was left at the service on purpose.
+type RetainedToken struct {
+	// The resource that had it, as kind/namespace/name.
+	// +kubebuilder:validation:MaxLength=530
+	Owner string `json:"owner"`
+
+	// The service's id of the token. Absent for an attempt of which it was not known whether it made a token.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	ID string `json:"id,omitempty"`
+
+	// The token's name at the service, where it has one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=100
+	Name string `json:"name,omitempty"`
+
+	// When the token expires. Absent if it does not, or the service does not tell.
+	// +optional
+	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
+
+	// When it was left behind.
+	RetainedTime metav1.Time `json:"retainedTime"`
 }
 
 // CredentialsSecretName is the name of a Secret.

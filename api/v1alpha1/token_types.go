@@ -37,9 +37,16 @@ const (
 	RotateRequestAnnotation = "tokensteward.io/rotate-requested-at"
 	// ReconcileRequestAnnotation, with any new value, has what failed for a cause outside of the cluster tried again now.
 	ReconcileRequestAnnotation = "tokensteward.io/reconcile-requested-at"
+	// AbandonAnnotation, with the value "true", lets the deletion of a resource finish though a token of it could not be
+	// revoked. That is still tried first.
+	AbandonAnnotation = "tokensteward.io/abandon"
 	// NotMineAnnotation lists, separated by commas, ids of tokens that AmbiguousToken named and that somebody else made.
 	NotMineAnnotation = "tokensteward.io/not-mine"
 )
+
+// RestartAnnotationPrefix, followed by the UID of a token resource, is the annotation on the pod template of a restart target
+// that says for which revision it was restarted last.
+const RestartAnnotationPrefix = "restart.tokensteward.io/"
 
 // DefaultDuration is the life of a token whose spec.duration is not set.
 const DefaultDuration = 90 * 24 * time.Hour
@@ -66,6 +73,7 @@ type Token interface {
 }
 
 // TokenSpec is the part of the spec that AccountToken and ProjectToken share.
+// +kubebuilder:validation:XValidation:rule="!has(self.adopt) || (has(oldSelf.adopt) && self.adopt == oldSelf.adopt)",message="adopt can be set only when the resource is created"
 // +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || !has(self.duration) || !self.renewBefore.matches('^([0-9]+(h|m|s))+$') || !self.duration.matches('^([0-9]+(h|m|s))+$') || duration(self.renewBefore) < duration(self.duration)",message="renewBefore must be shorter than duration"
 type TokenSpec struct {
 	// The issuer that hands out this token.
@@ -95,12 +103,26 @@ type TokenSpec struct {
 	// +optional
 	Rotation *Rotation `json:"rotation,omitempty"`
 
+	// Workloads in the namespace of this resource to restart after a rotation, once every container that starts is given
+	// the new token: half a minute after the Secret changed.
+	// +optional
+	// +listType=map
+	// +listMapKey=kind
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	RolloutRestartTargets []RolloutRestartTarget `json:"rolloutRestartTargets,omitempty"`
+
 	// The Secret that the token is written to.
 	// +optional
 	Secret *SecretTarget `json:"secret,omitempty"`
 
-	// What becomes of the tokens when this resource is deleted: Revoke ends them. Retain is not possible yet, which the
-	// condition Stalled says.
+	// A token that was made by hand, to be taken over as the first of this resource. It can be set only when the resource
+	// is created; to leave it out later changes nothing.
+	// +optional
+	Adopt *Adoption `json:"adopt,omitempty"`
+
+	// What becomes of the tokens when this resource is deleted. Revoke ends them, and deletes the Secret. Retain leaves what
+	// was in the Secret at the service, and the Secret as it is; that is for tokens of Codacy alone.
 	// +optional
 	// +kubebuilder:validation:Enum=Revoke;Retain
 	// +kubebuilder:validation:MaxLength=6
@@ -132,6 +154,53 @@ type Rotation struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+(h|m|s))+$')",message="write a duration in hours, minutes or seconds: 48h, not 2d"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]+(h|m|s))+$') || duration(self) <= duration('8760h')",message="must be at most 8760h (a year)"
 	WaitForConsumers *metav1.Duration `json:"waitForConsumers,omitempty"`
+}
+
+// RolloutRestartTarget names a workload that is restarted after a rotation.
+type RolloutRestartTarget struct {
+	// The workload's kind.
+	// +required
+	// +kubebuilder:validation:Enum=Deployment;StatefulSet;DaemonSet
+	// +kubebuilder:validation:MaxLength=11
+	Kind string `json:"kind"`
+
+	// The workload's name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	Name string `json:"name"`
+}
+
+// Adoption names a token that was made by hand.
+type Adoption struct {
+	// The Secret with the token, which must be the one that this resource writes. Its other keys are kept.
+	// +required
+	SecretRef AdoptedSecretReference `json:"secretRef"`
+
+	// The service's id of the token. It is needed only where the service shows no values in lists, and counts only with a
+	// TokenIssuer.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[0-9]{1,19}$`
+	// +kubebuilder:validation:MaxLength=19
+	TokenID string `json:"tokenID,omitempty"`
+}
+
+// AdoptedSecretReference names the key of a Secret that holds a token.
+type AdoptedSecretReference struct {
+	// The Secret's name, in the namespace of this resource.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	Name string `json:"name"`
+
+	// The key in it. By default, and if it is set necessarily, the key that this resource writes tokens to.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	Key string `json:"key,omitempty"`
 }
 
 // DeletionPolicy says what becomes of the tokens of a deleted resource.
@@ -265,6 +334,14 @@ type TokenStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	LastRotateRequest string `json:"lastRotateRequest,omitempty"`
+
+	// When the workloads of spec.rolloutRestartTargets are to be restarted, since the Secret changed. Absent once they were.
+	// +optional
+	RestartTime *metav1.Time `json:"restartTime,omitempty"`
+
+	// When the token of spec.adopt was taken over.
+	// +optional
+	AdoptedTime *metav1.Time `json:"adoptedTime,omitempty"`
 
 	// When tokens were minted that were not due, within the last hour: the first one, and one for every time that the
 	// value in the Secret was lost.
@@ -490,6 +567,9 @@ func (s *TokenSpec) WaitForConsumers() (wait time.Duration, ok bool) {
 	}
 	return s.Rotation.WaitForConsumers.Duration, true
 }
+
+// Abandoned says whether the deletion of a token resource may finish though a token of it could not be revoked.
+func Abandoned(t Token) bool { return t.GetAnnotations()[AbandonAnnotation] == "true" }
 
 // RotateRequest is the rotation that a user asked for and that is yet to be done; empty: none. Of a long annotation the
 // beginning counts, which is what the status has room for.

@@ -20,6 +20,12 @@ type Observation struct {
 	NamespaceTerminating bool
 	// Suspended: the user asked to leave everything as it is.
 	Suspended bool
+	// Retain: the user wants the tokens that were in the Secret to outlive the resource. Abandon: those that can't be revoked
+	// may do so.
+	Retain  bool
+	Abandon bool
+	// Adopting: a token that was made by hand is to be taken over before any is minted.
+	Adopting bool
 
 	// IssuerProblem says why the issuer gives nobody a token now; nil if it does. It stops minting only.
 	IssuerProblem *Problem
@@ -50,6 +56,10 @@ type Observation struct {
 	Requested   bool
 	// LastRevision is the latest of which a mint was begun.
 	LastRevision int64
+	// RestartAt is when the workloads that the user named are to be restarted; zero: they were, or need not be.
+	RestartAt time.Time
+	// Needed says why the token that the operator itself asks the service with has to live on; nil if it need not.
+	Needed *Problem
 	// Pending is an attempt to mint that was recorded and not closed.
 	Pending *Token
 	// Previous are replaced tokens and closed attempts that are not revoked.
@@ -60,6 +70,10 @@ type Observation struct {
 type Token struct {
 	Revision int64
 	SHA256   string
+	// InUse: the operator itself asks the service with it.
+	InUse bool
+	// Refused: the service has refused this very token for a while, which proves that it is gone.
+	Refused bool
 	// Absent: of this attempt the service had no token when it was closed, and its id is not known.
 	Absent bool
 	// Expires is zero if the token does not expire.
@@ -93,7 +107,7 @@ type SecretState int
 const (
 	// SecretAbsent: there is none.
 	SecretAbsent SecretState = iota
-	// SecretOurs: its owner annotation names this very resource.
+	// SecretOurs: its owner annotation names this very resource, or it was handed over to it.
 	SecretOurs
 	// SecretForeign: somebody else's. It is never written.
 	SecretForeign
@@ -154,8 +168,16 @@ const (
 	StrikeOff Action = "StrikeOff"
 	// Look at the service whether it still has the current token.
 	Look Action = "Look"
+	// Adopt the token that was made by hand.
+	Adopt Action = "Adopt"
+	// Restart the workloads that the user named.
+	Restart Action = "Restart"
 	// DeleteSecret of a resource that is being deleted.
 	DeleteSecret Action = "DeleteSecret"
+	// LetGoSecret has the Secret outlive the resource.
+	LetGoSecret Action = "LetGoSecret"
+	// LeaveBehind the tokens, or the open attempt, of Plan.Revisions at the service, and write that down.
+	LeaveBehind Action = "LeaveBehind"
 	// Release the finalizer.
 	Release Action = "Release"
 )
@@ -169,7 +191,7 @@ type Plan struct {
 	Revision int64
 	// Unscheduled: no usable token is in the Secret, or the attempt before failed; such mints are counted.
 	Unscheduled bool
-	// Revisions are the ones that Revoke revokes, StrikeOff strikes off, or SeekHolders looks for.
+	// Revisions are the ones that Revoke revokes, StrikeOff strikes off, LeaveBehind leaves, or SeekHolders looks for.
 	Revisions []int64
 	// Problem says what Wait waits for, if anything is amiss.
 	Problem *Problem
@@ -188,6 +210,12 @@ const (
 	MaxPreviousToRotate = 3
 	// RefusedRetry is how long to wait before a refused write of the Secret is tried again.
 	RefusedRetry = 2 * time.Minute
+	// AdoptRecheck is how soon a Secret is looked at again that is to be taken over and can't be.
+	AdoptRecheck = 10 * time.Second
+	// NeededRecheck is how soon to see again whether a token is still needed to ask the service with.
+	NeededRecheck = 5 * time.Second
+	// InUseRecheck is how soon to see again whether the operator has ceased to ask a service with a token that is due.
+	InUseRecheck = time.Minute
 )
 
 const (
@@ -209,7 +237,9 @@ var rules = []struct {
 	{"a suspended resource is left as it is", suspended},
 	{"a previous token is not revoked before it is known who holds it", seekHolders},
 	{"previous tokens that are due are revoked", previousDue},
+	{"workloads are restarted once they would be given the token in the Secret", restart},
 	{"nothing is written for a spec that is wrong", specProblem},
+	{"a token made by hand is taken over before any is minted", adopt},
 	{"a token is minted when there is none, it is lost or it is due", mint},
 	{"the Secret's other keys and metadata follow the spec", rewrite},
 	{"the service is looked at now and then", look},
@@ -241,6 +271,19 @@ func MintStorm() *Problem {
 func (o *Observation) HoldsCurrent() bool {
 	return o.Current != nil && !o.Current.expired(o.Now) && !o.Missing &&
 		o.Secret.State == SecretOurs && o.Secret.SHA256 == o.Current.SHA256
+}
+
+// AdoptedRenewalTime is when a token that was made by hand is due to be replaced: as any other, but at once if it never
+// expires, or within renewBefore, and never later than renewBefore ahead of its expiry.
+func AdoptedRenewalTime(now, expires time.Time, duration, renewBefore time.Duration, share float64) time.Time {
+	if expires.IsZero() || !now.Before(expires.Add(-renewBefore)) {
+		return now
+	}
+	at := RenewalTime(now, expires, duration, renewBefore, share)
+	if latest := expires.Add(-renewBefore); at.After(latest) {
+		return latest
+	}
+	return at
 }
 
 // RenewalTime is when a token is due to be replaced: renewBefore ahead of its expiry, and earlier by a share, from 0

@@ -29,6 +29,17 @@ var (
 	ambiguous    = &Problem{Reason: v1alpha1.ReasonAmbiguousToken, Message: "One of these two.", Stalled: true}
 	unproven     = &Problem{Reason: v1alpha1.ReasonRevocationUnproven, Message: "Not there, it says.", Stalled: true}
 	roleMissing  = &Problem{Reason: v1alpha1.ReasonRoleMissing, Message: "Nothing to be seen.", Stalled: true}
+	notTaken     = &Problem{Reason: v1alpha1.ReasonAdoptionRefused, Message: "Not the one in the Secret.", Stalled: true}
+	// What others fail of.
+	notRestarted = &Problem{Reason: v1alpha1.ReasonRestartRefused, Message: "May not be restarted."}
+	listFull     = &Problem{Reason: v1alpha1.ReasonRetainedListFull, Message: "No more can be recorded.", Stalled: true}
+	// What passes by itself.
+	progressing    = &Problem{Reason: v1alpha1.ReasonProgressing, Message: "Getting ready."}
+	waitingForTurn = &Problem{Reason: v1alpha1.ReasonWaitingForTurn, Message: "Others are before this one."}
+	stillSettling  = &Problem{Reason: v1alpha1.ReasonSettling, Message: "It may still come in."}
+
+	othersNeedIt     = &Problem{Reason: v1alpha1.ReasonInUse, Message: "It is the credential by which others are revoked."}
+	managedElsewhere = &Problem{Reason: v1alpha1.ReasonSecretManagedElsewhere, Message: "Helm would put it back.", Stalled: true}
 
 	dyingNamespace = &Problem{
 		Reason:  v1alpha1.ReasonNamespaceTerminating,
@@ -92,6 +103,24 @@ func kept(longer time.Duration) Token {
 	return token
 }
 
+// inUse is a token with which the operator itself asks the service, and gone one that the service refuses.
+func inUse(token Token) Token {
+	token.InUse = true
+	return token
+}
+
+func gone(token Token) Token {
+	token.Refused = true
+	return token
+}
+
+// byHand is a resource that is to take over a token which was made by hand.
+func byHand() Observation {
+	o := begun()
+	o.Adopting, o.Secret.State = true, SecretForeign
+	return o
+}
+
 // severalReplaced are tokens of the revisions from 4 on; the first is due at tea-time, and then one every hour.
 func severalReplaced(count int) []Token {
 	tokens := make([]Token, count)
@@ -112,10 +141,11 @@ func failing(action Action, problem *Problem, until time.Time) map[Action]Failur
 	return map[Action]Failure{action: {Problem: problem, Until: until}}
 }
 
-// allFailingBut is what is known when every action that needs the service failed but one, which may be tried again now.
+// allFailingBut is what is known when every action that can fail did but one, which may be tried again now.
 func allFailingBut(action Action) map[Action]Failure {
 	failures := map[Action]Failure{
 		Mint: {limitReached, soon}, Settle: {ambiguous, soon}, Revoke: {unproven, soon}, Look: {roleMissing, soon},
+		Adopt: {notTaken, soon}, Restart: {notRestarted, soon}, LeaveBehind: {listFull, soon},
 	}
 	failures[action] = Failure{serviceDown, noon}
 	return failures
@@ -138,179 +168,7 @@ type decision struct {
 
 // decisions has the cases of every rule, under the rule's name.
 var decisions = map[string]map[string]decision{
-	"a resource that is being deleted takes its tokens with it": {
-		"nothing is left to do once the finalizer is released": {
-			healthy(), func(o *Observation) { o.Deleting, o.Finalizer = true, false },
-			Plan{Action: Wait},
-		},
-		"an open attempt is settled first": {
-			healthy(), func(o *Observation) { o.Deleting, o.Pending = true, openFourth },
-			Plan{Action: Settle},
-		},
-		"an open attempt is not finished, though the Secret holds its token": {
-			healthy(), func(o *Observation) { o.Deleting, o.Pending, o.Secret.SHA256 = true, openFourth, "fourth" },
-			Plan{Action: Settle},
-		},
-		"an open attempt is settled whatever the Secret holds: it is not read for that": {
-			healthy(), func(o *Observation) { o.Deleting, o.Pending, o.Secret.Confirmed = true, openFourth, false },
-			Plan{Action: Settle},
-		},
-		"then every token is revoked, also one that has its grace period": {
-			healthy(), func(o *Observation) { o.Deleting, o.Previous = true, []Token{neverSeen, replaced} },
-			Plan{Action: Revoke, Revisions: []int64{1, 2, 3}},
-		},
-		"a current token without previous ones is revoked": {
-			healthy(), func(o *Observation) { o.Deleting = true },
-			Plan{Action: Revoke, Revisions: []int64{3}},
-		},
-		"previous tokens without a current one are revoked": {
-			begun(), func(o *Observation) { o.Deleting, o.Previous = true, []Token{neverSeen} },
-			Plan{Action: Revoke, Revisions: []int64{1}},
-		},
-		"a previous token is revoked, though the Secret holds it": {
-			healthy(), func(o *Observation) { o.Deleting, o.Previous, o.Secret.SHA256 = true, []Token{replaced}, "second" },
-			Plan{Action: Revoke, Revisions: []int64{2, 3}},
-		},
-		"tokens are revoked before anything is asked about the Secret": {
-			healthy(), func(o *Observation) { o.Deleting, o.Secret = true, Secret{} },
-			Plan{Action: Revoke, Revisions: []int64{3}},
-		},
-		"tokens are revoked whatever becomes of the namespace, the issuer and the grant": {
-			healthy(), func(o *Observation) {
-				o.Deleting, o.NamespaceTerminating, o.IssuerProblem, o.Refusal = true, true, notReady, notGranted
-			},
-			Plan{Action: Revoke, Revisions: []int64{3}},
-		},
-		"tokens are revoked though the resource is suspended, its spec wrong and its Secret not to be written": {
-			healthy(), func(o *Observation) {
-				o.Deleting, o.Suspended, o.SpecProblem, o.Storm = true, true, wrongSpec, oldStorm
-				o.Secret.Conflict, o.Secret.Refused = immutable, refused
-			},
-			Plan{Action: Revoke, Revisions: []int64{3}},
-		},
-		"an open attempt waits for the service": {
-			healthy(), func(o *Observation) { o.Deleting, o.Pending, o.ServiceProblem = true, openFourth, serviceDown },
-			Plan{Action: Wait, Problem: serviceDown, Next: renewal},
-		},
-		"or until it may be asked again what became of it": {
-			begun(), func(o *Observation) {
-				o.Deleting, o.Pending, o.Failures = true, openFourth, failing(Settle, ambiguous, soon)
-			},
-			Plan{Action: Wait, Problem: ambiguous, Next: soon},
-		},
-		"of which there may be nothing to tell": {
-			begun(), func(o *Observation) { o.Deleting, o.Pending, o.Failures = true, openFourth, failing(Settle, nil, soon) },
-			Plan{Action: Wait, Next: soon},
-		},
-		"the tokens that are known are revoked meanwhile": {
-			healthy(), func(o *Observation) {
-				o.Deleting, o.Pending, o.Previous, o.Failures = true, openFourth, []Token{replaced}, failing(Settle, ambiguous, soon)
-			},
-			Plan{Action: Revoke, Revisions: []int64{2, 3}},
-		},
-		"it is settled when the time for that is there, whatever else failed": {
-			healthy(), func(o *Observation) { o.Deleting, o.Pending, o.Failures = true, openFourth, allFailingBut(Settle) },
-			Plan{Action: Settle},
-		},
-		"tokens wait for the service": {
-			healthy(), func(o *Observation) {
-				o.Deleting, o.Previous, o.ServiceProblem = true, []Token{neverSeen, replaced}, serviceDown
-			},
-			Plan{Action: Wait, Problem: serviceDown, Next: teaTime},
-		},
-		"or until it may be asked again to revoke them": {
-			healthy(), func(o *Observation) { o.Deleting, o.Failures = true, failing(Revoke, unproven, soon) },
-			Plan{Action: Wait, Problem: unproven, Next: soon},
-		},
-		"of which, too, there may be nothing to tell": {
-			healthy(), func(o *Observation) { o.Deleting, o.Failures = true, failing(Revoke, nil, soon) },
-			Plan{Action: Wait, Next: soon},
-		},
-		"that the service can't be asked is told before what it refused": {
-			healthy(), func(o *Observation) {
-				o.Deleting, o.ServiceProblem, o.Failures = true, serviceDown, failing(Revoke, unproven, soon)
-			},
-			Plan{Action: Wait, Problem: serviceDown, Next: soon},
-		},
-		"tokens are revoked when the time for that is there, whatever else failed": {
-			healthy(), func(o *Observation) { o.Deleting, o.Failures = true, allFailingBut(Revoke) },
-			Plan{Action: Revoke, Revisions: []int64{3}},
-		},
-		"of those that wait, the ones that expired an hour ago are struck off": {
-			healthy(), func(o *Observation) {
-				o.Deleting, o.ServiceProblem = true, serviceDown
-				o.Previous = []Token{neverSeen, replacedLongAgo(2, time.Hour), replacedLongAgo(4, time.Hour-1)}
-			},
-			Plan{Action: StrikeOff, Revisions: []int64{2}},
-		},
-		"also the current one, and also if it was the revocation that failed": {
-			healthy(), func(o *Observation) {
-				o.Deleting, o.Failures = true, failing(Revoke, unproven, soon)
-				o.Previous, o.Current.Expires = []Token{replacedLongAgo(2, day)}, noon.Add(-time.Hour)
-			},
-			Plan{Action: StrikeOff, Revisions: []int64{2, 3}},
-		},
-		"but not those of which the service did not say that they expire": {
-			healthy(), func(o *Observation) {
-				o.Deleting, o.ServiceProblem, o.Current.Expires = true, serviceDown, time.Time{}
-				o.Previous = []Token{{Revision: 2, Absent: true, Expires: noon.Add(-day), Closed: noon.Add(-2 * day)}}
-			},
-			Plan{Action: Wait, Problem: serviceDown, Next: renewal},
-		},
-		"while the service can be asked, what expired is revoked as well": {
-			healthy(), func(o *Observation) { o.Deleting, o.Previous = true, []Token{replacedLongAgo(2, day)} },
-			Plan{Action: Revoke, Revisions: []int64{2, 3}},
-		},
-		"a closed attempt of which the service had no token is not waited for": {
-			begun(), func(o *Observation) { o.Deleting, o.Previous = true, []Token{absent} },
-			Plan{Action: Revoke, Revisions: []int64{4}},
-		},
-		"then the Secret is deleted": {
-			begun(), func(o *Observation) { o.Deleting, o.Secret.State = true, SecretOurs },
-			Plan{Action: DeleteSecret},
-		},
-		"the Secret is deleted as the cache shows it: the deletion finds out whether that is so": {
-			begun(), func(o *Observation) { o.Deleting, o.Secret = true, Secret{State: SecretOurs} },
-			Plan{Action: DeleteSecret},
-		},
-		"an immutable Secret is deleted, also of a suspended resource": {
-			begun(), func(o *Observation) {
-				o.Deleting, o.Suspended, o.Secret.State, o.Secret.Conflict = true, true, SecretOurs, immutable
-			},
-			Plan{Action: DeleteSecret},
-		},
-		"that the cache shows no Secret does not mean that there is none": {
-			begun(), func(o *Observation) { o.Deleting, o.Secret.Confirmed = true, false },
-			Plan{Action: ReadSecret},
-		},
-		"that the cache shows somebody else's Secret does not mean that it is": {
-			begun(), func(o *Observation) {
-				o.Deleting, o.Secret = true, foreign
-				o.Secret.Confirmed = false
-			},
-			Plan{Action: ReadSecret},
-		},
-		"a Secret of somebody else stays": {
-			begun(), func(o *Observation) { o.Deleting, o.Secret = true, foreign },
-			Plan{Action: Release},
-		},
-		"neither the Secret nor the finalizer needs the service: the Secret is deleted": {
-			begun(), func(o *Observation) {
-				o.Deleting, o.Secret.State, o.ServiceProblem, o.Failures = true, SecretOurs, serviceDown, failing(Revoke, unproven, soon)
-			},
-			Plan{Action: DeleteSecret},
-		},
-		"and the finalizer is released": {
-			begun(), func(o *Observation) {
-				o.Deleting, o.ServiceProblem, o.Failures = true, serviceDown, failing(Revoke, unproven, soon)
-			},
-			Plan{Action: Release},
-		},
-		"in the end the finalizer is released": {
-			begun(), func(o *Observation) { o.Deleting = true },
-			Plan{Action: Release},
-		},
-	},
+	"a resource that is being deleted takes its tokens with it": deletions,
 
 	"nothing is minted into a namespace that is being deleted": {
 		"not a first token": {
@@ -320,6 +178,14 @@ var decisions = map[string]map[string]decision{
 		"not another one when it is due": {
 			healthy(), func(o *Observation) { o.NamespaceTerminating, o.Now = true, renewal },
 			Plan{Action: Wait, Problem: dyingNamespace, Next: expiry},
+		},
+		"not one for which a token made by hand would be taken over": {
+			byHand(), func(o *Observation) { o.NamespaceTerminating = true },
+			Plan{Action: Wait, Problem: dyingNamespace},
+		},
+		"and no workload is restarted": {
+			healthy(), func(o *Observation) { o.NamespaceTerminating, o.RestartAt = true, noon },
+			Plan{Action: Wait, Problem: dyingNamespace, Next: renewal},
 		},
 		"the Secret is not even read": {
 			begun(), func(o *Observation) { o.NamespaceTerminating, o.Secret.Confirmed = true, false },
@@ -455,6 +321,20 @@ var decisions = map[string]map[string]decision{
 				o.Suspended, o.Previous, o.Failures = true, []Token{replacedLongAgo(2, day)}, failing(Revoke, nil, soon)
 			},
 			Plan{Action: Wait, Next: expiry},
+		},
+		"nor struck off, if the service refuses them": {
+			healthy(), func(o *Observation) {
+				o.Suspended, o.Previous, o.Now, o.ServiceProblem = true, []Token{gone(replaced)}, teaTime, serviceDown
+			},
+			Plan{Action: Wait, Next: expiry},
+		},
+		"its workloads are not restarted": {
+			healthy(), func(o *Observation) { o.Suspended, o.RestartAt = true, noon },
+			Plan{Action: Wait, Next: expiry},
+		},
+		"no token made by hand is taken over": {
+			byHand(), func(o *Observation) { o.Suspended = true },
+			Plan{Action: Wait, Problem: bare},
 		},
 		"its token is not looked for": {
 			healthy(), func(o *Observation) { o.Suspended, o.LookAt = true, noon },
@@ -662,6 +542,36 @@ var decisions = map[string]map[string]decision{
 			},
 			Plan{Action: Revoke, Revisions: []int64{1}},
 		},
+		"nor the one that the operator asks the service with, though its grace period is over": {
+			healthy(), func(o *Observation) { o.Previous, o.Now = []Token{neverSeen, inUse(replaced)}, teaTime },
+			Plan{Action: Revoke, Revisions: []int64{1}},
+		},
+		"nor if it was seen in no Secret": {
+			healthy(), func(o *Observation) {
+				o.Previous = []Token{neverSeen, {Revision: 2, InUse: true}, {Revision: 4, InUse: true, Closed: noon.Add(-day)}}
+			},
+			Plan{Action: Revoke, Revisions: []int64{1}},
+		},
+		"the operator asks the service with it, but it expired": {
+			healthy(), func(o *Observation) {
+				o.Previous = []Token{inUse(replaced)}
+				o.Previous[0].Expires = noon
+			},
+			Plan{Action: Revoke, Revisions: []int64{2}},
+		},
+		"somebody needs it, but it expired": {
+			healthy(), func(o *Observation) {
+				o.Needed, o.Previous = othersNeedIt, []Token{inUse(replaced)}
+				o.Previous[0].Expires = noon
+			},
+			Plan{Action: Revoke, Revisions: []int64{2}},
+		},
+		"whoever wants tokens to outlive the resource does not mean these": {
+			healthy(), func(o *Observation) {
+				o.Retain, o.Abandon, o.Previous, o.Now = true, true, []Token{neverSeen, replaced}, teaTime
+			},
+			Plan{Action: Revoke, Revisions: []int64{1, 2}},
+		},
 		"while an open attempt waits for its time": {
 			healthy(), func(o *Observation) {
 				o.Pending, o.Previous, o.Failures = openFourth, []Token{neverSeen}, failing(Settle, ambiguous, soon)
@@ -692,6 +602,18 @@ var decisions = map[string]map[string]decision{
 			},
 			Plan{Action: StrikeOff, Revisions: []int64{2}},
 		},
+		"also those that the service refuses": {
+			healthy(), func(o *Observation) {
+				o.Previous, o.Now, o.ServiceProblem = []Token{neverSeen, gone(replaced)}, teaTime, serviceDown
+			},
+			Plan{Action: StrikeOff, Revisions: []int64{2}},
+		},
+		"also attempts of which it had none": {
+			healthy(), func(o *Observation) {
+				o.Previous, o.Now, o.Failures = []Token{gone(absent)}, noon.Add(time.Hour), failing(Revoke, unproven, noon.Add(day))
+			},
+			Plan{Action: StrikeOff, Revisions: []int64{4}},
+		},
 		"they are not struck off for the cache's word alone either": {
 			healthy(), func(o *Observation) {
 				o.Previous, o.ServiceProblem, o.Secret.Confirmed = []Token{replacedLongAgo(2, day)}, serviceDown, false
@@ -701,6 +623,52 @@ var decisions = map[string]map[string]decision{
 		"while the service can be asked, what expired is revoked as well": {
 			healthy(), func(o *Observation) { o.Previous = []Token{replacedLongAgo(2, day)} },
 			Plan{Action: Revoke, Revisions: []int64{2}},
+		},
+		"and what it refuses": {
+			healthy(), func(o *Observation) { o.Previous, o.Now = []Token{gone(replaced)}, teaTime },
+			Plan{Action: Revoke, Revisions: []int64{2}},
+		},
+	},
+
+	"workloads are restarted once they would be given the token in the Secret": {
+		"when it is time": {
+			healthy(), func(o *Observation) { o.RestartAt = noon },
+			Plan{Action: Restart},
+		},
+		"or past it": {
+			healthy(), func(o *Observation) { o.RestartAt = noon.Add(-day) },
+			Plan{Action: Restart},
+		},
+		"the Secret is not read for that": {
+			healthy(), func(o *Observation) { o.RestartAt, o.Secret.Confirmed = noon, false },
+			Plan{Action: Restart},
+		},
+		"the service is not needed for it": {
+			healthy(), func(o *Observation) { o.RestartAt, o.ServiceProblem = noon, serviceDown },
+			Plan{Action: Restart},
+		},
+		"when the time to try it again is there, whatever else failed": {
+			healthy(), func(o *Observation) { o.RestartAt, o.Failures = noon.Add(-day), allFailingBut(Restart) },
+			Plan{Action: Restart},
+		},
+		"also while no token could be minted, and no Secret written": {
+			healthy(), func(o *Observation) {
+				o.RestartAt, o.IssuerProblem, o.Refusal, o.Storm, o.SpecProblem = noon, notReady, notGranted, oldStorm, wrongSpec
+				o.Previous, o.Secret.Conflict, o.Secret.Refused = severalReplaced(30), immutable, refused
+			},
+			Plan{Action: Restart},
+		},
+		"also while an open attempt waits for its time": {
+			healthy(), func(o *Observation) {
+				o.RestartAt, o.Pending, o.Failures = noon, openFourth, failing(Settle, ambiguous, soon)
+			},
+			Plan{Action: Restart},
+		},
+		"also while a previous token can't be revoked": {
+			healthy(), func(o *Observation) {
+				o.RestartAt, o.Previous, o.Failures = noon, []Token{neverSeen}, failing(Revoke, unproven, soon)
+			},
+			Plan{Action: Restart},
 		},
 	},
 
@@ -742,6 +710,10 @@ var decisions = map[string]map[string]decision{
 			},
 			Plan{Action: Wait, Problem: wrongSpec, Next: soon},
 		},
+		"no token made by hand is taken over, and no finalizer added for that": {
+			byHand(), func(o *Observation) { o.SpecProblem, o.Finalizer = wrongSpec, false },
+			Plan{Action: Wait, Problem: wrongSpec},
+		},
 		"nothing is looked at": {
 			healthy(), func(o *Observation) { o.SpecProblem, o.LookAt = wrongSpec, noon },
 			Plan{Action: Wait, Problem: wrongSpec, Next: renewal},
@@ -757,6 +729,95 @@ var decisions = map[string]map[string]decision{
 		"nor while the cache shows it in order": {
 			healthy(), func(o *Observation) { o.SpecProblem, o.Secret.Confirmed = wrongSpec, false },
 			Plan{Action: Wait, Problem: wrongSpec, Next: renewal},
+		},
+	},
+
+	"a token made by hand is taken over before any is minted": {
+		"it is in the Secret that spec names": {
+			byHand(), nil,
+			Plan{Action: Adopt},
+		},
+		"whether it is there is found out by taking it over": {
+			begun(), func(o *Observation) { o.Adopting = true },
+			Plan{Action: Adopt},
+		},
+		"the finalizer comes first": {
+			byHand(), func(o *Observation) { o.Finalizer = false },
+			Plan{Action: AddFinalizer},
+		},
+		"the Secret is read before that": {
+			byHand(), func(o *Observation) { o.Finalizer, o.Secret.Confirmed = false, false },
+			Plan{Action: ReadSecret},
+		},
+		"and before a conflict is told": {
+			byHand(), func(o *Observation) { o.Secret.Confirmed, o.Secret.Conflict = false, managedElsewhere },
+			Plan{Action: ReadSecret},
+		},
+		"no other token is minted, though one is lost": {
+			robbed(), func(o *Observation) { o.Adopting = true },
+			Plan{Action: Adopt},
+		},
+		"or due, or asked for": {
+			healthy(), func(o *Observation) { o.Adopting, o.Requested, o.Now = true, true, renewal },
+			Plan{Action: Adopt},
+		},
+		"what would be in the way of a mint is not in the way": {
+			byHand(), func(o *Observation) {
+				o.Storm, o.Mints, o.Previous, o.Secret.Refused = oldStorm, minutesAgo(59, 40, 20, 10, 0), severalReplaced(30), refused
+			},
+			Plan{Action: Adopt},
+		},
+		"when the time to try it again is there, whatever else failed": {
+			byHand(), func(o *Observation) { o.Failures = allFailingBut(Adopt) },
+			Plan{Action: Adopt},
+		},
+		"not without a grant, and no finalizer is added for nothing": {
+			byHand(), func(o *Observation) { o.Finalizer, o.Refusal = false, notGranted },
+			Plan{Action: Wait, Problem: notGranted},
+		},
+		"not while the issuer is not ready, and no finalizer is added for nothing": {
+			byHand(), func(o *Observation) { o.Finalizer, o.IssuerProblem = false, notReady },
+			Plan{Action: Wait, Problem: notReady},
+		},
+		"not while the service can't be asked": {
+			byHand(), func(o *Observation) { o.Finalizer, o.ServiceProblem = false, serviceDown },
+			Plan{Action: Wait, Problem: serviceDown},
+		},
+		"nor before it may be asked again": {
+			byHand(), func(o *Observation) { o.Finalizer, o.Failures = false, failing(Adopt, notTaken, soon) },
+			Plan{Action: Wait, Problem: notTaken, Next: soon},
+		},
+		"of which there may be nothing to tell: nothing is minted meanwhile": {
+			byHand(), func(o *Observation) { o.Failures = failing(Adopt, nil, soon) },
+			Plan{Action: Wait, Next: soon},
+		},
+		"a refusal is told before all that: it stays when the service answers": {
+			byHand(), func(o *Observation) {
+				o.Refusal, o.IssuerProblem, o.ServiceProblem, o.Failures = notGranted, notReady, serviceDown, failing(Adopt, notTaken, soon)
+			},
+			Plan{Action: Wait, Problem: notGranted, Next: soon},
+		},
+		"then that the issuer is not ready": {
+			byHand(), func(o *Observation) {
+				o.IssuerProblem, o.ServiceProblem, o.Failures = notReady, serviceDown, failing(Adopt, notTaken, soon)
+			},
+			Plan{Action: Wait, Problem: notReady, Next: soon},
+		},
+		"then that the service can't be asked": {
+			byHand(), func(o *Observation) { o.ServiceProblem, o.Failures = serviceDown, failing(Adopt, notTaken, soon) },
+			Plan{Action: Wait, Problem: serviceDown, Next: soon},
+		},
+		"the Secret is not read as long as that is so": {
+			byHand(), func(o *Observation) { o.ServiceProblem, o.Secret.Confirmed = serviceDown, false },
+			Plan{Action: Wait, Problem: serviceDown},
+		},
+		"not from a Secret that may not be written: since nothing tells of that one it is read again in a moment": {
+			byHand(), func(o *Observation) { o.Finalizer, o.Secret.Conflict = false, managedElsewhere },
+			Plan{Action: Wait, Problem: managedElsewhere, Next: noon.Add(10 * time.Second)},
+		},
+		"or when something else is due earlier": {
+			byHand(), func(o *Observation) { o.Secret.Conflict, o.RenewalTime = managedElsewhere, noon.Add(time.Second) },
+			Plan{Action: Wait, Problem: managedElsewhere, Next: noon.Add(time.Second)},
 		},
 	},
 
@@ -815,6 +876,14 @@ var decisions = map[string]map[string]decision{
 		},
 		"the service lost it, and the Secret is out of date besides": {
 			healthy(), func(o *Observation) { o.Missing, o.Secret.Outdated = true, true },
+			Plan{Action: Mint, Revision: 4, Unscheduled: true},
+		},
+		"it is lost, and workloads are to be restarted: they wait for the next one": {
+			robbed(), func(o *Observation) { o.RestartAt = noon },
+			Plan{Action: Mint, Revision: 4, Unscheduled: true},
+		},
+		"the service lost it, and workloads are to be restarted": {
+			healthy(), func(o *Observation) { o.Missing, o.RestartAt = true, noon },
 			Plan{Action: Mint, Revision: 4, Unscheduled: true},
 		},
 		"there never was one for which to look": {
@@ -1388,6 +1457,32 @@ var decisions = map[string]map[string]decision{
 			Plan{Action: Wait, Next: teaTime},
 		},
 
+		"before it is time to restart workloads": {
+			healthy(), func(o *Observation) { o.RestartAt = noon.Add(1) },
+			Plan{Action: Wait, Next: noon.Add(1)},
+		},
+		"or to try that again, of which the resource says elsewhere what it failed of": {
+			healthy(), func(o *Observation) { o.RestartAt, o.Failures = noon, failing(Restart, notRestarted, soon) },
+			Plan{Action: Wait, Next: soon},
+		},
+		"about a replaced token that the operator asks the service with": {
+			healthy(), func(o *Observation) { o.Previous, o.Now = []Token{inUse(replaced)}, teaTime },
+			Plan{Action: Wait, Next: teaTime.Add(InUseRecheck)},
+		},
+		"nor to say, while the service can't be asked, that it waits for its revocation": {
+			healthy(), func(o *Observation) {
+				o.Previous, o.Now, o.ServiceProblem = []Token{inUse(replaced)}, teaTime, serviceDown
+			},
+			Plan{Action: Wait, Next: teaTime.Add(InUseRecheck)},
+		},
+		"about one that the service refuses, before its grace period is over": {
+			healthy(), func(o *Observation) { o.Previous, o.ServiceProblem = []Token{gone(replaced)}, serviceDown },
+			Plan{Action: Wait, Next: teaTime},
+		},
+		"about what becomes of the token once the resource is deleted": {
+			healthy(), func(o *Observation) { o.Retain, o.Abandon, o.Needed, o.Current.InUse = true, true, othersNeedIt, true },
+			Plan{Action: Wait, Next: renewal},
+		},
 		"before it is time for a look": {
 			healthy(), func(o *Observation) { o.LookAt = noon.Add(1) },
 			Plan{Action: Wait, Next: noon.Add(1)},
@@ -1534,6 +1629,12 @@ func TestWhereTwoRulesApplyTheEarlierOneIsFollowed(t *testing.T) {
 				o.Current.Expires = noon.Add(-day)
 			}, deleting, previousDue,
 		},
+		"deletion before workloads that are to be restarted": {
+			func(o *Observation) { o.Deleting, o.RestartAt = true, noon }, deleting, restart,
+		},
+		"deletion before a token made by hand": {
+			func(o *Observation) { o.Deleting, o.Adopting = true, true }, deleting, adopt,
+		},
 		"deletion before a look": {
 			func(o *Observation) { o.Deleting, o.LookAt = true, noon }, deleting, look,
 		},
@@ -1555,6 +1656,12 @@ func TestWhereTwoRulesApplyTheEarlierOneIsFollowed(t *testing.T) {
 		"the namespace's deletion before a foreign Secret": {
 			func(o *Observation) { o.NamespaceTerminating, o.Secret = true, foreign }, namespaceTerminating, mint,
 		},
+		"the namespace's deletion before workloads that are to be restarted": {
+			func(o *Observation) { o.NamespaceTerminating, o.RestartAt = true, noon }, namespaceTerminating, restart,
+		},
+		"the namespace's deletion before a token made by hand": {
+			func(o *Observation) { o.NamespaceTerminating, o.Adopting = true, true }, namespaceTerminating, adopt,
+		},
 		"the namespace's deletion before a look": {
 			func(o *Observation) { o.NamespaceTerminating, o.LookAt = true, noon }, namespaceTerminating, look,
 		},
@@ -1569,6 +1676,9 @@ func TestWhereTwoRulesApplyTheEarlierOneIsFollowed(t *testing.T) {
 		},
 		"the finalizer before a spec that is wrong": {
 			func(o *Observation) { o.Finalizer, o.SpecProblem = false, wrongSpec }, finalizer, specProblem,
+		},
+		"the finalizer before workloads that are to be restarted": {
+			func(o *Observation) { o.Finalizer, o.RestartAt = false, noon }, finalizer, restart,
 		},
 		"the finalizer before a look": {
 			func(o *Observation) { o.Finalizer, o.LookAt = false, noon }, finalizer, look,
@@ -1587,6 +1697,12 @@ func TestWhereTwoRulesApplyTheEarlierOneIsFollowed(t *testing.T) {
 		},
 		"an open attempt before a token that is due": {
 			func(o *Observation) { o.Pending, o.Now = openFourth, renewal }, openAttempt, mint,
+		},
+		"an open attempt before workloads that are to be restarted": {
+			func(o *Observation) { o.Pending, o.RestartAt = openFourth, noon }, openAttempt, restart,
+		},
+		"an open attempt before a token made by hand": {
+			func(o *Observation) { o.Pending, o.Adopting = openFourth, true }, openAttempt, adopt,
 		},
 		"an open attempt before a look": {
 			func(o *Observation) { o.Pending, o.LookAt = openFourth, noon }, openAttempt, look,
@@ -1608,6 +1724,12 @@ func TestWhereTwoRulesApplyTheEarlierOneIsFollowed(t *testing.T) {
 				o.Suspended, o.Missing, o.Pending, o.ServiceProblem = true, true, openFourth, serviceDown
 			}, suspended, mint,
 		},
+		"suspension before workloads that are to be restarted": {
+			func(o *Observation) { o.Suspended, o.RestartAt = true, noon }, suspended, restart,
+		},
+		"suspension before a token made by hand": {
+			func(o *Observation) { o.Suspended, o.Adopting = true, true }, suspended, adopt,
+		},
 		"suspension before a look": {
 			func(o *Observation) { o.Suspended, o.LookAt = true, noon }, suspended, look,
 		},
@@ -1616,6 +1738,15 @@ func TestWhereTwoRulesApplyTheEarlierOneIsFollowed(t *testing.T) {
 		},
 		"a search for who holds one token before another one is revoked": {
 			func(o *Observation) { o.Previous, o.Now = []Token{neverSeen, kept(day)}, teaTime }, seekHolders, previousDue,
+		},
+		"a search for who holds one token before workloads that are to be restarted": {
+			func(o *Observation) { o.Previous, o.Now, o.RestartAt = []Token{kept(day)}, teaTime, noon }, seekHolders, restart,
+		},
+		"previous tokens that are due before workloads that are to be restarted": {
+			func(o *Observation) { o.Previous, o.RestartAt = []Token{neverSeen}, noon }, previousDue, restart,
+		},
+		"previous tokens that are due before a token made by hand": {
+			func(o *Observation) { o.Previous, o.Adopting = []Token{neverSeen}, true }, previousDue, adopt,
 		},
 		"previous tokens that are due before a spec that is wrong": {
 			func(o *Observation) { o.Previous, o.SpecProblem = []Token{neverSeen}, wrongSpec }, previousDue, specProblem,
@@ -1644,6 +1775,41 @@ func TestWhereTwoRulesApplyTheEarlierOneIsFollowed(t *testing.T) {
 		},
 		"previous tokens that are due before a look": {
 			func(o *Observation) { o.Previous, o.LookAt = []Token{neverSeen}, noon }, previousDue, look,
+		},
+		"workloads that are to be restarted before a spec that is wrong": {
+			func(o *Observation) { o.RestartAt, o.SpecProblem = noon, wrongSpec }, restart, specProblem,
+		},
+		"workloads that are to be restarted before a token made by hand": {
+			func(o *Observation) { o.RestartAt, o.Adopting = noon, true }, restart, adopt,
+		},
+		"workloads that are to be restarted before a token that is due": {
+			func(o *Observation) { o.RestartAt, o.Now = noon, renewal }, restart, mint,
+		},
+		"workloads that are to be restarted before a Secret that is out of date": {
+			func(o *Observation) { o.RestartAt, o.Secret.Outdated = noon, true }, restart, rewrite,
+		},
+		"workloads that are to be restarted before a look": {
+			func(o *Observation) { o.RestartAt, o.LookAt = noon, noon }, restart, look,
+		},
+		"workloads that are to be restarted before nothing": {
+			func(o *Observation) { o.RestartAt = noon }, restart, rest,
+		},
+		"a spec that is wrong before a token made by hand": {
+			func(o *Observation) { o.SpecProblem, o.Adopting = wrongSpec, true }, specProblem, adopt,
+		},
+		"a token made by hand before one that is due": {
+			func(o *Observation) { o.Adopting, o.Now = true, renewal }, adopt, mint,
+		},
+		"a token made by hand that waits for the service before a first one": {
+			func(o *Observation) {
+				o.Adopting, o.Current, o.Failures = true, nil, failing(Adopt, notTaken, soon)
+			}, adopt, mint,
+		},
+		"a token made by hand before a Secret that is out of date": {
+			func(o *Observation) { o.Adopting, o.Secret.Outdated = true, true }, adopt, rewrite,
+		},
+		"a token made by hand before a look": {
+			func(o *Observation) { o.Adopting, o.LookAt = true, noon }, adopt, look,
 		},
 		"a spec that is wrong before a token that is due": {
 			func(o *Observation) { o.SpecProblem, o.Now = wrongSpec, renewal }, specProblem, mint,
@@ -1732,6 +1898,7 @@ func TestNextIsTheEarliestTimeThatChangesAnything(t *testing.T) {
 			o.Previous[1].Held, o.Previous[1].SeekAt = true, at(1)
 		}, at(1)},
 		"a look":                             {func(o *Observation) { o.LookAt = at(1) }, at(1)},
+		"a restart of workloads":             {func(o *Observation) { o.RestartAt = at(1) }, at(1)},
 		"the end of a closed attempt's hour": {func(o *Observation) { o.Previous = append(o.Previous, absent) }, at(1)},
 		"not one that is over": {func(o *Observation) {
 			o.Previous, o.ServiceProblem = append(o.Previous, absent), serviceDown
@@ -1759,6 +1926,15 @@ func TestNextIsTheEarliestTimeThatChangesAnything(t *testing.T) {
 		"the time to try a refused write again": {func(o *Observation) {
 			o.Secret = Secret{Confirmed: true, Refused: refused, RefusedAgain: true}
 		}, noon.Add(RefusedRetry)},
+		"the time to see again whether a token is needed": {func(o *Observation) {
+			o.Deleting, o.Previous, o.Current.InUse, o.Needed = true, nil, true, othersNeedIt
+		}, noon.Add(NeededRecheck)},
+		"the time to read again a Secret from which no token can be taken over": {func(o *Observation) {
+			o.Adopting, o.Secret.Conflict = true, managedElsewhere
+		}, noon.Add(AdoptRecheck)},
+		"the end of waiting for a token to be written down that is left behind": {func(o *Observation) {
+			o.Deleting, o.Retain, o.Secret.State, o.Failures = true, true, SecretAbsent, failing(LeaveBehind, listFull, at(1))
+		}, at(1)},
 		"not the end of a storm, which has none": {func(o *Observation) {
 			o.Secret, o.Mints = Secret{Confirmed: true}, minutesAgo(59, 40, 20, 10, 0)
 		}, at(10)},
@@ -1796,6 +1972,9 @@ func TestHoldsCurrentOnlyWithTheUnexpiredTokenInOurSecret(t *testing.T) {
 		"nor do suspension, spec and storm":       {func(o *Observation) { o.Suspended, o.SpecProblem, o.Storm = true, wrongSpec, oldStorm }, true},
 		"nor whether the Secret could be written": {func(o *Observation) {
 			o.Secret.Conflict, o.Secret.Refused, o.Secret.Outdated = immutable, refused, true
+		}, true},
+		"nor what becomes of it later, and of workloads": {func(o *Observation) {
+			o.Retain, o.Abandon, o.Needed, o.RestartAt, o.Current.InUse = true, true, othersNeedIt, noon, true
 		}, true},
 		"nor whether the service can be asked for it now, or was": {func(o *Observation) {
 			o.ServiceProblem, o.Failures, o.LookAt = serviceDown, failing(Look, roleMissing, soon), noon
@@ -1837,6 +2016,48 @@ func TestRenewalTimeLeavesRenewBeforeUntilTheExpiry(t *testing.T) {
 		}
 		if got := RenewalTime(noon, expires, test.duration, test.renewBefore, test.share).Sub(noon); got != test.want {
 			t.Errorf("%s: after %s, want %s", name, got, test.want)
+		}
+	}
+}
+
+func TestAdoptedRenewalTimeIsNoLaterThanRenewBefore(t *testing.T) {
+	for name, test := range map[string]struct {
+		life, duration, renewBefore time.Duration // life is 0 if the service names no expiry
+		share                       float64
+		want                        time.Duration // after the token was taken over
+	}{
+		"no share: just renewBefore ahead of the expiry":                     {90 * day, 90 * day, 30 * day, 0, 60 * day},
+		"the whole share: a tenth of the duration earlier":                   {90 * day, 90 * day, 30 * day, 1, 51 * day},
+		"no expiry: at once":                                                 {0, 90 * day, 30 * day, 1, 0},
+		"less than renewBefore is left: at once":                             {20 * day, 90 * day, 30 * day, 0, 0},
+		"just renewBefore is left: at once":                                  {30 * day, 90 * day, 30 * day, 0, 0},
+		"it expired: at once":                                                {-day, 90 * day, 30 * day, 0, 0},
+		"a moment more than renewBefore is left: not later than that":        {30*day + 1, 90 * day, 30 * day, 0, 1},
+		"the share leaves less than a tenth: not later than renewBefore":     {33 * day, 90 * day, 30 * day, 1, 3 * day},
+		"it lives longer than a token that was minted: as if it were such":   {365 * day, 90 * day, 30 * day, 0.5, 55*day + 12*time.Hour},
+		"much longer, and renewBefore leaves less than a tenth of a new one": {365 * day, 90 * day, 85 * day, 0, 60 * day},
+	} {
+		var expires time.Time
+		if test.life != 0 {
+			expires = noon.Add(test.life)
+		}
+		if got := AdoptedRenewalTime(noon, expires, test.duration, test.renewBefore, test.share).Sub(noon); got != test.want {
+			t.Errorf("%s: after %s, want %s", name, got, test.want)
+		}
+	}
+}
+
+func TestOnlyAMatterOfALittleTimePasses(t *testing.T) {
+	for _, problem := range []*Problem{progressing, waitingForTurn, stillSettling} {
+		if !problem.Passes() {
+			t.Errorf("%s does not pass", problem.Reason)
+		}
+	}
+	for _, problem := range []*Problem{
+		serviceDown, notReady, limitReached, ambiguous, unproven, roleMissing, notTaken, listFull, othersNeedIt, refused, dyingNamespace,
+	} {
+		if problem.Passes() {
+			t.Errorf("%s passes", problem.Reason)
 		}
 	}
 }

@@ -56,6 +56,10 @@ type model struct {
 	// minted is when tokens were minted that were not due, since the spec changed; counted: the open attempt is one of them.
 	minted  []time.Time
 	counted bool
+	// restarts: workloads are restarted for every token that replaces another one; restarted are the revisions for which
+	// they were.
+	restarts  bool
+	restarted map[int64]bool
 
 	crashes, reconciles int
 	// began is what the reconcile observed first, and plans are what it decided.
@@ -65,6 +69,7 @@ type model struct {
 
 func newModel(random *rand.Rand) *model {
 	m := &model{Rand: random, crashes: random.IntN(2), reconciles: 1 + random.IntN(4), outside: random.IntN(2) == 0}
+	m.restarts, m.restarted = random.IntN(2) == 0, map[int64]bool{}
 	m.observed = randomObservation(random, m.outside)
 	m.live, m.forgot = m.observed.Secret, m.observed.Missing
 	if m.refuses = m.chance(25); m.chance(10) {
@@ -116,11 +121,13 @@ func spareOf(tokens []Token) []Token { return tokens[len(tokens):cap(tokens)] }
 func (m *model) forbidden(plan *Plan) string {
 	o := &m.observed
 	if _, blocked := m.kept(plan.Action); blocked {
-		return "asked a service that can't be asked, or not again by now"
+		return "asked a service that can't be asked, or did again what failed before its time"
 	}
 	switch plan.Action {
 	case Mint:
 		switch {
+		case o.Adopting:
+			return "minted before the token made by hand was taken over"
 		case o.HoldsCurrent() && !m.rotationDue():
 			return "minted for nothing"
 		case o.HoldsCurrent() && !m.renewalDue() && !m.lostAttempt() && m.accepted() >= 3:
@@ -185,13 +192,38 @@ func (m *model) forbidden(plan *Plan) string {
 			return "settled what is not open, or may be finished"
 		}
 	case Finish:
-		if o.Deleting || !o.Secret.Confirmed || o.Secret.State != SecretOurs || o.Secret.SHA256 != o.Pending.SHA256 {
+		if (o.Deleting && !o.Retain) || !o.Secret.Confirmed || o.Secret.State != SecretOurs || o.Secret.SHA256 != o.Pending.SHA256 {
 			return "finished an attempt whose token is not in the Secret"
 		}
+	case Adopt:
+		return m.mayAdopt()
+	case Restart:
+		switch {
+		case o.RestartAt.IsZero() || o.RestartAt.After(o.Now):
+			return "restarted workloads for nothing, or too early"
+		case o.Deleting || o.NamespaceTerminating || o.Suspended:
+			return "restarted workloads for a resource that is to be left alone"
+		case !o.HoldsCurrent():
+			return "restarted workloads that would not be given the current token"
+		case m.restarted[o.Current.Revision]:
+			return "restarted workloads twice for one token"
+		}
 	case DeleteSecret:
-		if !o.Deleting || o.Secret.State != SecretOurs || o.exists() {
+		switch {
+		case o.Retain:
+			return "deleted a Secret that is retained"
+		case !o.Deleting || o.Secret.State != SecretOurs || o.exists():
 			return "deleted a Secret that is not ours or is needed"
 		}
+	case LetGoSecret:
+		switch {
+		case !o.Deleting || !o.Retain || o.Secret.State != SecretOurs:
+			return "let go of a Secret that is not ours or is not retained"
+		case o.Pending != nil || len(m.toRevoke()) > 0:
+			return "let go of a Secret before what is not retained had ended"
+		}
+	case LeaveBehind:
+		return m.mayLeave(plan.Revisions)
 	case Release:
 		if !o.Deleting || o.exists() || m.live.State == SecretOurs {
 			return "released the finalizer while tokens live, or their Secret"
@@ -223,13 +255,100 @@ func (m *model) mayWrite() string {
 	return ""
 }
 
-// kept says whether something keeps an action from being done that needs the service, and what is to be told of it.
+// mayAdopt says why the token that was made by hand may not be taken over now.
+func (m *model) mayAdopt() string {
+	switch o := &m.observed; {
+	case !o.Adopting || o.exists():
+		return "took over a token once more, or beside others"
+	case o.Deleting || o.NamespaceTerminating || o.Suspended || o.SpecProblem != nil:
+		return "took over a token for a resource that is to be left alone"
+	case !o.Finalizer:
+		return "took over a token without the finalizer"
+	case o.Refusal != nil || o.IssuerProblem != nil:
+		return "took over a token though the issuer does not give it"
+	case !o.Secret.Confirmed || o.Secret.Conflict != nil:
+		return "took over a token from a Secret that was not read, or is not to be written"
+	}
+	return ""
+}
+
+// mayLeave says why one of these tokens, or the open attempt, may not be left behind now.
+func (m *model) mayLeave(revisions []int64) string {
+	o := &m.observed
+	switch {
+	case len(revisions) == 0:
+		return "left nothing behind"
+	case !o.Deleting:
+		return "left tokens of a resource behind that lives"
+	case !o.Retain && !o.Abandon:
+		return "left tokens behind that nobody wants to live on"
+	case o.Pending != nil && !slices.Equal(revisions, []int64{o.Pending.Revision}):
+		return "left tokens behind before the open attempt was settled"
+	case o.Pending != nil:
+		if !m.hopeless(Settle) {
+			return "left an attempt behind that can be settled, or may be by and by"
+		}
+		return ""
+	}
+	ending := m.toRevoke()
+	hopeless := m.hopeless(Revoke)
+	for _, revision := range revisions {
+		abandoned := slices.IndexFunc(ending, func(t Token) bool { return t.Revision == revision })
+		switch {
+		case !slices.ContainsFunc(m.all(), func(t Token) bool { return t.Revision == revision }):
+			return "left a token behind that is not there"
+		case abandoned >= 0 && !hopeless:
+			return "left a token behind that can be revoked, or may be by and by"
+		case abandoned >= 0 && m.provenDead(&ending[abandoned]):
+			return "left a token behind that is dead"
+		case abandoned >= 0:
+		case !o.Retain:
+			return "left a token behind that is needed"
+		case len(ending) > 0:
+			return "left a token behind before what is not retained had ended"
+		case !o.Secret.Confirmed || o.Secret.State == SecretOurs || m.live.State == SecretOurs:
+			return "left a token behind before its Secret was let go"
+		}
+	}
+	return m.ordered(revisions)
+}
+
+// hopeless says whether an action can't be done for a reason that does not pass, and the user does not insist on it.
+func (m *model) hopeless(action Action) bool {
+	problem, kept := m.kept(action)
+	passing := []*Problem{nil, progressing, waitingForTurn, stillSettling}
+	return kept && m.observed.Abandon && !slices.Contains(passing, problem)
+}
+
+// ordered says whether what the operator asks the service with comes before other tokens.
+func (m *model) ordered(revisions []int64) string {
+	for _, t := range m.toRevoke() {
+		if at := slices.Index(revisions, t.Revision); t.InUse && !m.provenDead(&t) && at >= 0 && at < len(revisions)-1 {
+			return "ended what the operator asks the service with before the rest"
+		}
+	}
+	return ""
+}
+
+// all are the previous tokens and the current one.
+func (m *model) all() []Token {
+	tokens := slices.Clone(m.observed.Previous)
+	if m.observed.Current != nil {
+		tokens = append(tokens, *m.observed.Current)
+	}
+	return tokens
+}
+
+// retained says whether the user wants a token to outlive the resource, which is what the Secret gave to somebody.
+func (m *model) retained(t *Token) bool {
+	o := &m.observed
+	return o.Retain && (!t.Replaced.IsZero() || o.Current != nil && o.Current.Revision == t.Revision || o.inSecret(t))
+}
+
+// kept says whether something keeps an action from being done, and what is to be told of it.
 func (m *model) kept(action Action) (problem *Problem, kept bool) {
 	o := &m.observed
-	if !slices.Contains([]Action{Mint, Settle, Revoke, Look}, action) {
-		return nil, false
-	}
-	if o.ServiceProblem != nil {
+	if o.ServiceProblem != nil && slices.Contains([]Action{Mint, Settle, Revoke, Look, Adopt}, action) {
 		return o.ServiceProblem, true
 	}
 	if failure := o.Failures[action]; failure.Until.After(o.Now) {
@@ -306,12 +425,18 @@ func (m *model) mayStrikeOff(revisions []int64) string {
 		if at < 0 {
 			return "struck off a token that is not there, or needed"
 		}
-		if !dead(&tokens[at], o.Now) {
+		if !m.provenDead(&tokens[at]) {
 			return "struck off a token that may live"
 		}
 	}
+	if o.Deleting {
+		return m.ordered(revisions)
+	}
 	return ""
 }
+
+// provenDead says whether a token is known to be gone, so that the service need not be asked to end it.
+func (m *model) provenDead(t *Token) bool { return t.Refused || dead(t, m.observed.Now) }
 
 // dead says whether a token ended an hour ago, by the word of the service.
 func dead(t *Token, now time.Time) bool {
@@ -332,11 +457,23 @@ func (m *model) mayRevoke(revisions []int64) string {
 		if at < 0 && (o.Current == nil || o.Current.Revision != revision) {
 			return "revoked a token that is not there"
 		}
-		if o.Deleting || at >= 0 && o.Previous[at].expired(o.Now) {
-			continue
+		token := o.Current
+		if at >= 0 {
+			token = &o.Previous[at]
 		}
-		if at < 0 {
+		switch {
+		case o.Deleting && m.retained(token):
+			return "revoked a token that is retained"
+		case o.Deleting && o.Retain && m.live.State == SecretOurs && token.SHA256 != "" && m.live.SHA256 == token.SHA256:
+			return "revoked what the Secret holds, which is retained"
+		case o.Deleting && token.InUse && o.Needed != nil:
+			return "revoked a token that is needed"
+		case o.Deleting || at >= 0 && token.expired(o.Now):
+			continue
+		case at < 0:
 			return "revoked the current token"
+		case token.InUse:
+			return "revoked a token that the operator asks the service with"
 		}
 		previous := o.Previous[at]
 		closedLongAgo := !previous.Closed.IsZero() && o.Now.Sub(previous.Closed) >= time.Hour
@@ -352,6 +489,9 @@ func (m *model) mayRevoke(revisions []int64) string {
 		case !attempt && m.mayBeHeld(&previous):
 			return "revoked a token that a container may hold"
 		}
+	}
+	if o.Deleting {
+		return m.ordered(revisions)
 	}
 	return ""
 }
@@ -395,6 +535,12 @@ func (m *model) waits(plan *Plan) string {
 	if plan.Problem == o.Secret.Refused && o.Secret.Refused != nil && (plan.Next.IsZero() || plan.Next.After(o.Now.Add(RefusedRetry))) {
 		return "waits too long with a write that is refused"
 	}
+	if plan.Problem == othersNeedIt && (plan.Next.IsZero() || plan.Next.After(o.Now.Add(NeededRecheck))) {
+		return "waits too long for what nothing tells of: that a token is not needed any more"
+	}
+	if o.Adopting && !o.Deleting && plan.Problem == managedElsewhere && (plan.Next.IsZero() || plan.Next.After(o.Now.Add(AdoptRecheck))) {
+		return "waits too long for what nothing tells of: that a Secret may be written"
+	}
 	longest := 400 * day
 	if !plan.Next.IsZero() {
 		longest = plan.Next.Sub(o.Now)
@@ -423,9 +569,12 @@ func (m *model) leaves() string {
 		switch {
 		case !unrevoked:
 			return "leaves a token that is to be revoked"
-		case dead(&t, o.Now):
+		case m.provenDead(&t):
 			return "leaves a token that is to be struck off"
 		}
+	}
+	if _, failed := m.kept(Restart); !failed && !o.Deleting && o.HoldsCurrent() && !o.RestartAt.IsZero() && !o.RestartAt.After(o.Now) {
+		return "leaves workloads that are to be restarted"
 	}
 	if !o.Deleting && len(m.toSeek()) > 0 {
 		return "leaves a token whose holders are to be looked for"
@@ -440,17 +589,21 @@ func (m *model) leaves() string {
 func (m *model) toRevoke() []Token {
 	o := &m.observed
 	if o.Deleting {
-		tokens := slices.Clone(o.Previous)
-		if o.Current != nil {
-			tokens = append(tokens, *o.Current)
+		ending := slices.DeleteFunc(m.all(), func(t Token) bool { return m.retained(&t) })
+		last := func(t Token) bool { return t.InUse && (o.Needed != nil || !m.provenDead(&t)) }
+		before := slices.DeleteFunc(slices.Clone(ending), last)
+		if len(before) > 0 || o.Pending != nil || o.Needed != nil {
+			return before
 		}
-		return tokens
+		return ending
 	}
 	return slices.DeleteFunc(slices.Clone(o.Previous), func(p Token) bool {
 		switch {
 		case p.expired(o.Now):
 			return false
 		case o.Secret.State == SecretOurs && p.SHA256 != "" && o.Secret.SHA256 == p.SHA256:
+			return true
+		case p.InUse:
 			return true
 		case !p.Replaced.IsZero():
 			return p.RevokeAt.After(o.Now) || m.mayBeHeld(&p)
@@ -474,15 +627,25 @@ func (m *model) inOrder() bool {
 func (m *model) because(problem *Problem) bool {
 	o := &m.observed
 	settling, unsettled := m.kept(Settle)
-	minting, unminted := m.kept(Mint)
+	minting, unminted := m.kept(m.coming())
 	revoking, unrevoked := m.kept(Revoke)
 	looking, _ := m.kept(Look)
 	open, holds := o.Pending != nil, o.HoldsCurrent() && !o.Missing
 	switch {
 	case o.Deleting && open:
+		if m.hopeless(Settle) {
+			return m.notLeft(problem)
+		}
 		return unsettled && problem == settling
+	case o.Deleting && len(m.toRevoke()) > 0:
+		if m.hopeless(Revoke) {
+			return m.notLeft(problem)
+		}
+		return unrevoked && problem == revoking
+	case o.Deleting && o.Retain:
+		return o.exists() && o.Secret.Confirmed && o.Secret.State != SecretOurs && m.notLeft(problem)
 	case o.Deleting:
-		return o.exists() && unrevoked && problem == revoking
+		return o.exists() && o.Needed != nil && problem == o.Needed
 	}
 
 	unblocked := !o.NamespaceTerminating && !o.Suspended && o.SpecProblem == nil
@@ -520,15 +683,31 @@ func (m *model) because(problem *Problem) bool {
 	case v1alpha1.ReasonSecretConflict:
 		return problem == o.Secret.Conflict && o.Secret.Confirmed && unblocked && !open
 	case v1alpha1.ReasonSecretRefused:
-		return problem == o.Secret.Refused && o.Secret.RefusedAgain && unblocked && !open
+		return problem == o.Secret.Refused && o.Secret.RefusedAgain && unblocked && !open && !o.Adopting
+	case v1alpha1.ReasonSecretManagedElsewhere:
+		return problem == o.Secret.Conflict && o.Secret.Confirmed && unblocked && o.Adopting
 	case v1alpha1.ReasonMintStorm:
-		return (!holds || m.lostAttempt()) && (problem == o.Storm || within(o.Now, o.Mints) >= MaxUnscheduledMints) && unblocked && !open
+		return !o.Adopting && (!holds || m.lostAttempt()) && (problem == o.Storm || within(o.Now, o.Mints) >= MaxUnscheduledMints) && unblocked && !open
 	case v1alpha1.ReasonTooManyPrevious:
 		crowd := len(o.Previous) >= MaxPrevious || o.Requested && !m.renewalDue() && holds && m.accepted() >= 3
-		return crowd && unblocked && !outdated && !open
+		return crowd && unblocked && !outdated && !open && !o.Adopting
 	default:
 		return false
 	}
+}
+
+// coming is the action by which a resource that has no token gets one.
+func (m *model) coming() Action {
+	if m.observed.Adopting {
+		return Adopt
+	}
+	return Mint
+}
+
+// notLeft says whether tokens wait to be left behind, and a problem, or none, is what that waits for.
+func (m *model) notLeft(problem *Problem) bool {
+	leaving, failed := m.kept(LeaveBehind)
+	return failed && problem == leaving
 }
 
 // storm is what the resource's condition remembers of a storm.
@@ -549,7 +728,7 @@ func (m *model) others(plan *Plan) {
 	o.Now = o.Now.Add(time.Duration(m.IntN(15)) * time.Minute)
 	deed := m.IntN(12)
 	if m.outside {
-		deed = m.IntN(16)
+		deed = m.IntN(20)
 	}
 	switch {
 	case m.thief:
@@ -560,6 +739,9 @@ func (m *model) others(plan *Plan) {
 	switch deed {
 	case 0, 1: // Somebody takes the token away, and perhaps puts one there that is an older one.
 		stolen := Secret{State: SecretState(m.IntN(2))}
+		if o.Adopting {
+			stolen.State = SecretAbsent
+		}
 		if stolen.State == SecretOurs && len(o.Previous) > 0 {
 			stolen.SHA256 = o.Previous[m.IntN(len(o.Previous))].SHA256
 		}
@@ -573,7 +755,15 @@ func (m *model) others(plan *Plan) {
 		if m.chance(30) {
 			o.SpecProblem = wrongSpec
 		}
-		o.Requested = m.chance(30)
+		o.Requested, o.Retain = m.chance(30), m.outside && m.chance(50)
+		if o.Adopting && m.chance(30) {
+			o.Adopting = false
+			for _, made := range []*Secret{&m.live, &m.before} {
+				if made.State == SecretForeign { // It is to be left alone from now on.
+					made.Conflict = conflict
+				}
+			}
+		}
 		o.Storm, o.Mints, m.minted, o.Failures = nil, nil, nil, nil
 		m.counted = false
 		m.live.Outdated = m.live.State == SecretOurs
@@ -593,13 +783,27 @@ func (m *model) others(plan *Plan) {
 		if o.ServiceProblem != nil {
 			o.ServiceProblem = nil
 		} else {
-			o.ServiceProblem = serviceDown
+			o.ServiceProblem = randomServiceProblem(m.Rand)
 		}
 	case 14: // It loses the token, and somebody else's look may have shown that.
 		m.forgot = o.Current != nil
 		o.Missing = m.forgot && m.chance(30)
 	case 15:
 		o.Failures = randomFailures(m.Rand, o.Now)
+	case 16:
+		o.Abandon = !o.Abandon
+	case 17: // The operator asks the service with the token in the Secret, or with another one, from now on.
+		use(o, m.chance(70))
+	case 18:
+		if o.Needed = nil; o.inUse() && m.chance(50) {
+			o.Needed = othersNeedIt
+		}
+	case 19: // Somebody else ends a token, and it takes a while to be proven.
+		if o.Current != nil && m.chance(50) {
+			o.Current.Refused = true
+		} else if len(o.Previous) > 0 {
+			o.Previous[m.IntN(len(o.Previous))].Refused = true
+		}
 	}
 	m.begin()
 }
@@ -713,11 +917,46 @@ func (m *model) apply(plan *Plan) {
 		m.drop(revisions)
 	case StrikeOff:
 		m.drop(plan.Revisions)
+	case Adopt:
+		if m.live.State == SecretAbsent {
+			m.fail(Adopt, notTaken)
+			return
+		}
+		if m.fails(Adopt, notTaken) {
+			return
+		}
+		o.Adopting, o.LastRevision = false, 1
+		o.Current = &Token{Revision: 1, SHA256: valueOf(1), Expires: m.expiry()}
+		o.RenewalTime = AdoptedRenewalTime(o.Now, o.Current.Expires, 90*day, 30*day, m.Float64())
+		m.put(Secret{State: SecretOurs, SHA256: valueOf(1), Outdated: true})
+		m.see(m.live, true)
+	case Restart:
+		if m.chance(30) {
+			m.fail(Restart, notRestarted)
+			return
+		}
+		o.RestartAt, m.restarted[o.Current.Revision] = time.Time{}, true
+		delete(o.Failures, Restart)
 	case Look:
 		o.LookAt = o.Now.Add(time.Duration(1+m.IntN(60)) * time.Minute)
 		if !m.fails(Look, roleMissing) {
 			o.Missing = m.forgot
 		}
+	case LeaveBehind:
+		if m.fails(LeaveBehind, listFull) || m.killed() {
+			return // In the second case they are written down twice.
+		}
+		if m.drop(plan.Revisions); o.Pending != nil && slices.Contains(plan.Revisions, o.Pending.Revision) {
+			o.Pending = nil
+		}
+	case LetGoSecret:
+		if m.live.State == SecretOurs {
+			letGo := m.live
+			letGo.State, letGo.Conflict = SecretForeign, conflict
+			m.put(letGo)
+		}
+		m.see(m.live, true)
+		m.killed()
 	case DeleteSecret:
 		if m.live.State != SecretAbsent && (m.live.State != o.Secret.State || m.live.SHA256 != o.Secret.SHA256) {
 			m.begin() // A conflict: the cache was behind.
@@ -737,6 +976,13 @@ func (m *model) fails(action Action, problem *Problem) bool {
 		delete(o.Failures, action)
 		return false
 	}
+	m.fail(action, problem)
+	return true
+}
+
+// fail records that an action came to nothing.
+func (m *model) fail(action Action, problem *Problem) {
+	o := &m.observed
 	failure := Failure{Problem: problem, Until: o.Now.Add(time.Duration(1+m.IntN(3000)) * time.Second)}
 	if m.chance(30) {
 		failure.Problem = nil
@@ -745,7 +991,6 @@ func (m *model) fails(action Action, problem *Problem) bool {
 		o.Failures = map[Action]Failure{}
 	}
 	o.Failures[action] = failure
-	return true
 }
 
 // dropAttempt forgets an attempt of which there is no token, and that it was made.
@@ -780,6 +1025,27 @@ func (m *model) drop(revisions []int64) {
 	if o.Current != nil && dropped(*o.Current) {
 		o.Current, o.RenewalTime = nil, time.Time{}
 	}
+	if !o.inUse() {
+		o.Needed = nil
+	}
+}
+
+// inUse says whether the operator asks the service with a token of this resource.
+func (o *Observation) inUse() bool {
+	return o.Current != nil && o.Current.InUse || slices.ContainsFunc(o.Previous, func(p Token) bool { return p.InUse })
+}
+
+// use has the operator ask the service with the current token, or with none of this resource any more.
+func use(o *Observation, current bool) {
+	for i := range o.Previous {
+		o.Previous[i].InUse = false
+	}
+	if o.Current != nil {
+		o.Current.InUse = current
+	}
+	if !o.inUse() {
+		o.Needed = nil
+	}
 }
 
 // tryWrite is a dry run.
@@ -809,6 +1075,9 @@ func (m *model) write() {
 func (m *model) finish() {
 	o := &m.observed
 	if o.Current != nil {
+		if m.restarts {
+			o.RestartAt = o.Now.Add(30 * time.Second)
+		}
 		previous := *o.Current
 		previous.Replaced, previous.RevokeAt, previous.HeldUntil = o.Now, o.Now.Add(day), o.Now.Add(time.Duration(m.IntN(3))*day)
 		o.Previous = append(o.Previous, previous)
@@ -882,6 +1151,9 @@ func randomObservation(random *rand.Rand, outside bool) Observation {
 		o.RenewalTime = when()
 	}
 	o.Requested = chance(15)
+	if o.Current != nil && chance(20) {
+		o.RestartAt = when()
+	}
 	for range random.IntN(4) {
 		previous := newToken()
 		if chance(60) {
@@ -917,13 +1189,33 @@ func randomObservation(random *rand.Rand, outside bool) Observation {
 	}
 	if outside {
 		if chance(15) {
-			o.ServiceProblem = serviceDown
+			o.ServiceProblem = randomServiceProblem(random)
+		}
+		o.Retain, o.Abandon = chance(30), chance(30)
+		for i := range o.Previous {
+			o.Previous[i].Refused = chance(5)
+		}
+		if o.Current != nil {
+			o.Current.Refused = chance(5)
+		}
+		credential := random.IntN(5) // What is a credential was in a Secret.
+		if credential == 0 && o.Current != nil {
+			o.Current.InUse = true
+		} else if credential < len(o.Previous) && !o.Previous[credential].Replaced.IsZero() {
+			o.Previous[credential].InUse = true
+		}
+		if o.inUse() && chance(50) {
+			o.Needed = othersNeedIt
 		}
 		o.Failures = randomFailures(random, noon)
 		o.Missing = o.Current != nil && chance(15)
 		if chance(70) {
 			o.LookAt = when()
 		}
+	}
+	if outside && chance(10) { // Nothing is there yet but what was made by hand.
+		o.Adopting, o.Current, o.Pending, o.Previous, o.Needed = true, nil, nil, nil, nil
+		o.RenewalTime, o.RestartAt, o.LookAt, o.Missing, o.LastRevision = time.Time{}, time.Time{}, time.Time{}, false, 0
 	}
 	o.Secret = randomSecret(random, &o)
 	o.Secret.Confirmed = chance(50)
@@ -933,13 +1225,21 @@ func randomObservation(random *rand.Rand, outside bool) Observation {
 	return o
 }
 
-// randomFailures are any of the actions that need the service, some of which may be tried again by now.
+// randomServiceProblem may be one that passes.
+func randomServiceProblem(random *rand.Rand) *Problem {
+	return []*Problem{serviceDown, serviceDown, progressing}[random.IntN(3)]
+}
+
+// randomFailures are any of the actions that can fail, some of which may be tried again by now.
 func randomFailures(random *rand.Rand, now time.Time) map[Action]Failure {
 	failures := map[Action]Failure{}
 	for _, failed := range []struct {
 		action  Action
 		problem *Problem
-	}{{Mint, limitReached}, {Settle, ambiguous}, {Revoke, unproven}, {Look, roleMissing}} {
+	}{
+		{Mint, limitReached}, {Settle, ambiguous}, {Settle, stillSettling}, {Revoke, unproven}, {Revoke, waitingForTurn}, {Look, roleMissing},
+		{Adopt, notTaken}, {Restart, notRestarted}, {LeaveBehind, listFull},
+	} {
 		if random.IntN(4) > 0 {
 			continue
 		}
@@ -956,6 +1256,13 @@ func randomFailures(random *rand.Rand, now time.Time) map[Action]Failure {
 func randomSecret(random *rand.Rand, o *Observation) Secret {
 	secret := Secret{State: SecretState(random.IntN(3))}
 	if secret.State == SecretAbsent {
+		return secret
+	}
+	if o.Adopting { // It is nobody's yet.
+		secret.State = SecretForeign
+		if random.IntN(4) == 0 {
+			secret.Conflict = managedElsewhere
+		}
 		return secret
 	}
 	values := []string{"", "edited"}

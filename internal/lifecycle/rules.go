@@ -1,38 +1,105 @@
 package lifecycle
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 )
 
 func deleting(o *Observation) *Plan {
+	ended := o.ended()
 	switch {
 	case !o.Deleting:
 		return nil
 	case !o.Finalizer:
 		return &Plan{Action: Wait}
+	case o.Retain && !o.Secret.Confirmed && o.unseen():
+		return &Plan{Action: ReadSecret} // What it holds is retained, whatever the status knows of it.
+	case o.Retain && o.Pending != nil && o.inSecret(o.Pending):
+		return &Plan{Action: Finish}
 	case o.Pending != nil:
 		problem, blocked := o.blocked(Settle)
 		if !blocked {
 			return &Plan{Action: Settle}
 		}
-		if plan := o.revoke(o.tokens()); plan != nil {
+		if plan := o.revoke(ended); plan != nil {
 			return plan // What is known need not wait for what is not.
 		}
-		return o.wait(problem)
-	case o.Current != nil || len(o.Previous) > 0:
-		if plan := o.revoke(o.tokens()); plan != nil {
+		return o.waitOrAbandon(problem, []Token{*o.Pending})
+	case len(ended) > 0:
+		if plan := o.revoke(ended); plan != nil {
 			return plan
 		}
 		problem, _ := o.blocked(Revoke)
-		return o.wait(problem)
+		return o.waitOrAbandon(problem, ended)
+	case o.Needed != nil && !o.Retain:
+		return o.waitAtMost(o.Needed, NeededRecheck)
+	case o.Secret.State == SecretOurs && o.Retain:
+		return &Plan{Action: LetGoSecret}
 	case o.Secret.State == SecretOurs:
 		return &Plan{Action: DeleteSecret}
 	case !o.Secret.Confirmed:
 		return &Plan{Action: ReadSecret}
+	case len(o.tokens()) > 0:
+		return o.leaveBehind(o.tokens())
 	default:
 		return &Plan{Action: Release}
+	}
+}
+
+// unseen says whether there is a token, or may be one, of which the status does not know that it was in the Secret.
+func (o *Observation) unseen() bool {
+	return o.Pending != nil || slices.ContainsFunc(o.Previous, func(t Token) bool { return t.Replaced.IsZero() })
+}
+
+// ended are the tokens that end now with the resource: all of them, unless they are retained. Then it is those that never were
+// in the Secret, so that nobody can have them. What the operator itself asks the service with ends when nothing else is left
+// to ask for, and nobody else needs it.
+func (o *Observation) ended() (tokens []Token) {
+	var last []Token
+	for _, t := range o.tokens() {
+		retained := o.Retain && (!t.Replaced.IsZero() || o.inSecret(&t) || o.Current != nil && t.Revision == o.Current.Revision)
+		switch {
+		case retained:
+		case t.InUse && (o.Needed != nil || !t.dead(o.Now)):
+			last = append(last, t)
+		default:
+			tokens = append(tokens, t)
+		}
+	}
+	if len(tokens) > 0 || o.Pending != nil || o.Needed != nil {
+		return tokens
+	}
+	return last
+}
+
+// waitOrAbandon is what becomes of tokens that can't be revoked, or of an attempt that can't be settled.
+func (o *Observation) waitOrAbandon(problem *Problem, tokens []Token) *Plan {
+	if o.Abandon && problem != nil && !problem.Passes() {
+		return o.leaveBehind(tokens)
+	}
+	return o.wait(problem)
+}
+
+func (o *Observation) leaveBehind(tokens []Token) *Plan {
+	if failure, failed := o.failed(LeaveBehind); failed {
+		return o.wait(failure.Problem)
+	}
+	plan := &Plan{Action: LeaveBehind}
+	for i := range tokens {
+		plan.Revisions = append(plan.Revisions, tokens[i].Revision)
+	}
+	return plan
+}
+
+// Passes says whether a problem is no more than a matter of a little time.
+func (p *Problem) Passes() bool {
+	switch p.Reason {
+	case v1alpha1.ReasonProgressing, v1alpha1.ReasonWaitingForTurn, v1alpha1.ReasonSettling:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -81,8 +148,14 @@ func (o *Observation) blocked(action Action) (problem *Problem, blocked bool) {
 	if o.ServiceProblem != nil {
 		return o.ServiceProblem, true
 	}
+	failure, failed := o.failed(action)
+	return failure.Problem, failed
+}
+
+// failed says whether an action came to nothing lately, and is not to be tried again yet.
+func (o *Observation) failed(action Action) (Failure, bool) {
 	failure, failed := o.Failures[action]
-	return failure.Problem, failed && o.Now.Before(failure.Until)
+	return failure, failed && o.Now.Before(failure.Until)
 }
 
 // revoke is the plan to revoke tokens: as soon as the service can be asked; nil until then. Those that are dead anyway, by
@@ -94,7 +167,7 @@ func (o *Observation) revoke(tokens []Token) *Plan {
 		plan.Action = StrikeOff
 	}
 	for i := range tokens {
-		if t := &tokens[i]; !blocked || (!t.Absent && !t.Expires.IsZero() && !o.Now.Before(t.Expires.Add(ExpiryMargin))) {
+		if t := &tokens[i]; !blocked || t.dead(o.Now) {
 			plan.Revisions = append(plan.Revisions, t.Revision)
 		}
 	}
@@ -102,6 +175,12 @@ func (o *Observation) revoke(tokens []Token) *Plan {
 		return nil
 	}
 	return plan
+}
+
+// dead says whether a token is known to be gone without asking for it: by the expiry that the service itself told, or since the
+// service refuses it.
+func (t *Token) dead(now time.Time) bool {
+	return t.Refused || (!t.Absent && !t.Expires.IsZero() && !now.Before(t.Expires.Add(ExpiryMargin)))
 }
 
 func suspended(o *Observation) *Plan {
@@ -184,7 +263,7 @@ func (o *Observation) due(previous *Token) bool {
 	switch {
 	case previous.expired(o.Now):
 		return true
-	case o.inSecret(previous):
+	case o.inSecret(previous) || previous.InUse:
 		return false
 	case previous.Replaced.IsZero():
 		if !previous.Absent && o.Current != nil && o.Current.Revision > previous.Revision {
@@ -196,6 +275,13 @@ func (o *Observation) due(previous *Token) bool {
 	}
 }
 
+func restart(o *Observation) *Plan {
+	if _, failed := o.failed(Restart); failed || o.RestartAt.IsZero() || o.Now.Before(o.RestartAt) || !o.HoldsCurrent() {
+		return nil
+	}
+	return &Plan{Action: Restart}
+}
+
 func specProblem(o *Observation) *Plan {
 	switch {
 	case o.SpecProblem == nil:
@@ -204,6 +290,29 @@ func specProblem(o *Observation) *Plan {
 		return &Plan{Action: ReadSecret}
 	default:
 		return o.wait(o.SpecProblem)
+	}
+}
+
+func adopt(o *Observation) *Plan {
+	if !o.Adopting {
+		return nil
+	}
+	problem, blocked := o.blocked(Adopt)
+	switch {
+	case o.Refusal != nil:
+		return o.wait(o.Refusal)
+	case o.IssuerProblem != nil:
+		return o.wait(o.IssuerProblem)
+	case blocked:
+		return o.wait(problem)
+	case !o.Secret.Confirmed:
+		return &Plan{Action: ReadSecret}
+	case o.Secret.Conflict != nil:
+		return o.waitAtMost(o.Secret.Conflict, AdoptRecheck)
+	case !o.Finalizer:
+		return &Plan{Action: AddFinalizer}
+	default:
+		return &Plan{Action: Adopt}
 	}
 }
 
@@ -310,11 +419,7 @@ func (o *Observation) writeBlocked() *Plan {
 	case !o.Secret.RefusedAgain:
 		return &Plan{Action: TryWrite}
 	default:
-		plan := o.wait(o.Secret.Refused)
-		if retry := o.Now.Add(RefusedRetry); plan.Next.IsZero() || retry.Before(plan.Next) {
-			plan.Next = retry
-		}
-		return plan
+		return o.waitAtMost(o.Secret.Refused, RefusedRetry)
 	}
 }
 
@@ -347,6 +452,15 @@ func (o *Observation) openProblem() *Problem {
 
 func (o *Observation) wait(problem *Problem) *Plan {
 	return &Plan{Action: Wait, Next: o.next(), Problem: problem}
+}
+
+// waitAtMost waits for what nothing tells of.
+func (o *Observation) waitAtMost(problem *Problem, most time.Duration) *Plan {
+	plan := o.wait(problem)
+	if again := o.Now.Add(most); plan.Next.IsZero() || again.Before(plan.Next) {
+		plan.Next = again
+	}
+	return plan
 }
 
 func (o *Observation) recentMints() int {
@@ -387,6 +501,7 @@ func (o *Observation) next() time.Time {
 	}
 	consider(o.RenewalTime)
 	consider(o.LookAt)
+	consider(o.RestartAt)
 	if o.Current != nil {
 		ends(o.Current)
 	}
@@ -394,6 +509,9 @@ func (o *Observation) next() time.Time {
 		ends(&previous)
 		consider(previous.RevokeAt)
 		consider(previous.HeldUntil)
+		if previous.InUse && !previous.RevokeAt.After(o.Now) {
+			consider(o.Now.Add(InUseRecheck))
+		}
 		if previous.Held {
 			consider(previous.SeekAt)
 		}

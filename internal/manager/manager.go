@@ -139,7 +139,7 @@ func addControllers(ctx context.Context, mgr ctrlmanager.Manager, live client.Wi
 	tokens := controllers.TokenReconciler{
 		Client: mgr.GetClient(), Live: live, Clock: clk, Recorder: mgr.GetEventRecorder("tokensteward"),
 		InstallationID: id, BuiltIn: builtin.Issuer{}, Services: services, RenewDeadline: options.RenewDeadline,
-		Scope: options.scope(),
+		Namespace: options.Namespace, Scope: options.scope(),
 	}
 	if err := controllers.SetupAccountTokens(mgr, tokens); err != nil {
 		return err

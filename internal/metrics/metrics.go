@@ -1,4 +1,5 @@
-// Package metrics defines the operator's own metrics. Their names are documented in docs/authority.md and docs/codacy.md.
+// Package metrics defines the operator's own metrics. Their names are documented in docs/authority.md, docs/codacy.md
+// and docs/tokens.md.
 package metrics
 
 import (
@@ -18,6 +19,12 @@ var OrphanedTokens = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 	Help: "Tokens at the issuer's service that carry a name of this installation and have belonged to no resource for an hour.",
 }, []string{"issuer_kind", "issuer_namespace", "issuer"})
 
+// LeftTokens counts the tokens that were left at a service when their resource was deleted.
+var LeftTokens = prometheus.NewCounterVec(prometheus.CounterOpts{
+	Name: "tokensteward_left_tokens_total",
+	Help: "Tokens that were left at the issuer's service when their resource was deleted, as its deletionPolicy or the annotation abandon says.",
+}, []string{"issuer_kind", "issuer_namespace", "issuer"})
+
 func init() { //nolint:gochecknoinits // Where controller-runtime wants them registered.
-	metrics.Registry.MustRegister(AuthorityDecisions, OrphanedTokens)
+	metrics.Registry.MustRegister(AuthorityDecisions, OrphanedTokens, LeftTokens)
 }

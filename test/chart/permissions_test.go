@@ -181,7 +181,7 @@ func TestThePermissionsAreThoseThatTheCodeAsksFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, got := rendered(t, parse(t, string(content))), rendered(t, render(t, ""))
+	want, got := rendered(t, parse(t, string(content))), rendered(t, render(t, "permissions: {restartWorkloads: true}"))
 	if !want.Equal(got) {
 		t.Errorf("the markers in controllers/ have, and the chart has not: %v; the other way round: %v",
 			want.Difference(got).UnsortedList(), got.Difference(want).UnsortedList())

@@ -29,9 +29,11 @@ type Connection struct {
 	options  *Options
 	key      Key
 	config   Config
-	host     string
-	api      *api.ClientWithResponses
-	client   *client
+	// credential is the hash of the one in config.
+	credential string
+	host       string
+	api        *api.ClientWithResponses
+	client     *client
 
 	mu           sync.Mutex
 	account      v1alpha1.IssuerAccount
@@ -54,7 +56,7 @@ func newConnection(services *Services, key Key, config Config) (*Connection, err
 		return nil, fmt.Errorf("spec.codacy.url: %w", err)
 	}
 	c := &Connection{
-		services: services, options: &services.options, key: key, config: config, host: strings.TrimSuffix(address.Host, ":443"),
+		services: services, options: &services.options, key: key, config: config, credential: config.Credential.SHA256(), host: strings.TrimSuffix(address.Host, ":443"),
 		places: map[place]*watched{}, fingerprints: map[int64]bool{}, bare: map[string]bool{},
 	}
 	c.client, err = newClient(&config, services.limiterOf(c.host), c.options, c.breakerChanged)
@@ -69,7 +71,7 @@ func newConnection(services *Services, key Key, config Config) (*Connection, err
 func (c *Connection) URL() string { return c.config.URL }
 
 // Credential is the SHA-256 of the credential.
-func (c *Connection) Credential() string { return c.config.Credential.SHA256() }
+func (c *Connection) Credential() string { return c.credential }
 
 // Account is whose the credential is.
 func (c *Connection) Account() v1alpha1.IssuerAccount {
