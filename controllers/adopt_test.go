@@ -198,7 +198,7 @@ func TestWhatIsNotProvenOrNotTheirsIsNotTakenOver(t *testing.T) {
 		reason  string
 		message string
 	}{
-		"unknown-value":  {value: strings.Repeat("0aB1", 5), reason: v1alpha1.ReasonAdoptionRefused, message: "There is no token in the account"},
+		"unknown-value":  {value: "abcdEFGH0123ijkl5678", reason: v1alpha1.ReasonAdoptionRefused, message: "There is no token in the account"},
 		"of-a-resource":  {value: string(others), reason: v1alpha1.ReasonAdoptionRefused, message: "another resource's already"},
 		"the-credential": {value: f.credential.Value.Reveal(), reason: v1alpha1.ReasonAdoptionRefused, message: "the credential of an issuer"},
 		"another-id": {
@@ -266,6 +266,37 @@ func TestWhatIsNotProvenOrNotTheirsIsNotTakenOver(t *testing.T) {
 	}
 	f.Expect(f.server.Accepts(value)).To(gomega.BeTrue())
 	f.Expect(f.server.Accepts(f.credential.Value.Reveal())).To(gomega.BeTrue())
+}
+
+// What a list shows of a token may be a mask, which anybody can write into a Secret.
+func TestAMaskProvesNothing(t *testing.T) {
+	t.Parallel()
+	behaviour := codacyEdition(t, "cloud-2026-08")
+	behaviour.RepositoryListValues = codacytest.MaskedValues
+	f := newCodacy(t, behaviour)
+	theirs := f.server.CreateRepositoryToken("gh", "acme", "api", "another-team", nil)
+	value := theirs.Value.Reveal()
+	f.handmadeSecret("ci", "CODACY_PROJECT_TOKEN", value[:4]+strings.Repeat("*", len(value)-4))
+	token := f.adopting(v1alpha1.KindProjectToken, "ci")
+	f.create(token)
+	f.eventuallyStalled(token, v1alpha1.ReasonAdoptionRefused)
+}
+
+func TestTheTokenOfAnAdoptedSecretMovesToAnotherKeyAndOverwritesNone(t *testing.T) {
+	t.Parallel()
+	f := newCodacy(t, codacyEdition(t, "cloud-2025-07"))
+	expires := now.Now().Add(80 * 24 * time.Hour)
+	f.handmadeSecret("ci", "CODACY_API_TOKEN", f.server.CreateAccountToken(f.account, &expires).Value.Reveal())
+	token := f.adopting(v1alpha1.KindAccountToken, "ci")
+	f.create(token)
+	f.eventuallyReady(token, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+	f.Eventually(func() string { return f.secret(token).Annotations[v1alpha1.OwnerAnnotation] }).ShouldNot(gomega.BeEmpty())
+	f.change(token, func() { token.SharedSpec().Secret = &v1alpha1.SecretTarget{TokenKey: "UNRELATED"} })
+	f.eventuallyStalled(token, v1alpha1.ReasonSecretConflict)
+	f.expectSame(f.secret(token).Data["UNRELATED"], []byte("kept"))
+	f.change(token, func() { token.SharedSpec().Secret.TokenKey = "MOVED" })
+	f.eventuallyRevision(token, 2)
+	f.expectKeys(token, "CODACY_API_BASE_URL", "MOVED", "UNRELATED")
 }
 
 func TestASecretThatIsAppliedFromGitIsNotTakenOver(t *testing.T) {

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -65,32 +66,56 @@ func (r *TokenReconciler) claimsOn(ctx context.Context, reader client.Reader, ur
 
 // knower answers whether some resource has a token, or it was left behind on purpose; failed as for resourcesWith.
 func (r *TokenReconciler) knower(ctx context.Context, url string) (known func(id string) (sha256 string, known bool), failed func() error) {
-	resources, failed := r.resourcesWith(ctx, url)
-	return func(id string) (string, bool) {
+	resources, resourcesFailed := r.resourcesWith(ctx, url)
+	var leftThere *left
+	var err error
+	known = func(id string) (string, bool) {
 		if sha256, ok := resources(id); ok {
 			return sha256, ok
 		}
-		left, err := r.leftAt(ctx, url)
-		return "", err != nil || left.ids[id]
-	}, failed
+		if leftThere == nil && err == nil {
+			leftThere, err = r.leftAt(ctx, url)
+		}
+		if err != nil {
+			return "", true
+		}
+		_, ok := leftThere.hashes[id]
+		return "", ok
+	}
+	return known, func() error { return errors.Join(resourcesFailed(), err) }
 }
 
-// left are tokens that were left at a service on purpose.
-type left struct{ ids, names map[string]bool }
+// left are tokens of the reconciler's kind that were left at a service on purpose: their hashes, where they are known, by id, and
+// their names.
+type left struct {
+	hashes map[string]string
+	names  map[string]bool
+}
 
-func (r *TokenReconciler) leftAt(ctx context.Context, url string) (left, error) {
-	all := left{ids: map[string]bool{}, names: map[string]bool{}}
+func (r *TokenReconciler) leftAt(ctx context.Context, url string) (*left, error) {
 	issuers, err := listIssuers(ctx, r.Client, &r.Scope)
+	if err != nil {
+		return nil, err
+	}
+	all := &left{hashes: map[string]string{}, names: map[string]bool{}}
+	kind := r.kind.newToken().Kind()
 	for _, i := range issuers {
 		if i.SharedSpec().Codacy == nil || i.SharedSpec().Codacy.URL != url {
 			continue
 		}
 		for _, t := range i.SharedStatus().Retained {
-			all.ids[t.ID] = t.ID != ""
-			all.names[t.Name] = t.Name != ""
+			if !strings.HasPrefix(t.Owner, kind+"/") {
+				continue
+			}
+			if t.ID != "" {
+				all.hashes[t.ID] = t.SHA256
+			}
+			if t.Name != "" {
+				all.names[t.Name] = true
+			}
 		}
 	}
-	return all, err
+	return all, nil
 }
 
 // resourcesWith answers whether some resource has a token, and asks the API server for that at most once, and only if it is

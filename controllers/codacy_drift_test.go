@@ -3,6 +3,7 @@ package controllers_test
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -153,7 +154,14 @@ func TestOrphansAreReportedOrRevokedAndNothingElseIs(t *testing.T) {
 			lost := f.server.CreateRepositoryToken("gh", "acme", "api", prefix+"01234567-89ab-cdef-0-1", nil)
 			// Of a process that was frozen in the middle of a request, and woke up long after.
 			late := f.server.CreateRepositoryToken("gh", "acme", "api", fmt.Sprintf("%s%.20s-9", prefix, living.GetUID()), nil)
+			// In a Secret from a backup, of which nobody said yet whose it is.
+			restored := f.server.CreateRepositoryToken("gh", "acme", "api", prefix+"76543210-fedc-ba98-0-1", nil)
+			f.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+				Namespace: f.namespace, Name: "restored", Labels: map[string]string{v1alpha1.ManagedLabel: v1alpha1.ManagedTokens},
+				Annotations: map[string]string{v1alpha1.OwnerAnnotation: "gone", v1alpha1.TokenIDAnnotation: strconv.FormatInt(restored.ID, 10)},
+			}})
 			strangers := []codacytest.Token{
+				restored,
 				f.server.CreateRepositoryToken("gh", "acme", "api", "ci", nil),
 				f.server.CreateRepositoryToken("gh", "acme", "api", "ts-otherone-"+strings.TrimPrefix(late.Name, prefix), nil),
 			}
@@ -163,7 +171,7 @@ func TestOrphansAreReportedOrRevokedAndNothingElseIs(t *testing.T) {
 				}
 				text, err := gatherMetrics()
 				f.Expect(err).NotTo(gomega.HaveOccurred())
-				return orphansIn(text, f.issuer.Name) == "2"
+				return orphansIn(text, f.issuer.Name) == "3"
 			})
 			for _, stranger := range strangers {
 				f.Expect(f.server.Accepts(stranger.Value.Reveal())).To(gomega.BeTrue())

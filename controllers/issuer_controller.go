@@ -57,10 +57,22 @@ type IssuerReconciler struct {
 	tries *tries
 }
 
+// credentialsIndex finds the issuers that name a credentials Secret.
+const credentialsIndex = "credentialsSecretRef"
+
 // SetupIssuers adds the controllers of the kinds of issuers that are served to a manager. SetupAccountTokens and
 // SetupProjectTokens must have been called before: it uses their indexes.
 func SetupIssuers(mgr ctrl.Manager, r IssuerReconciler) error {
 	for _, kind := range r.Scope.issuerKinds() {
+		err := mgr.GetFieldIndexer().IndexField(context.Background(), newIssuer(kind), credentialsIndex, func(o client.Object) []string {
+			if spec := o.(v1alpha1.Issuer).SharedSpec(); spec.Codacy != nil {
+				return []string{spec.Codacy.CredentialsSecretRef.Name}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("indexing %ss by their credentials Secrets: %w", kind, err)
+		}
 		if err := r.setup(mgr, kind); err != nil {
 			return err
 		}
@@ -108,7 +120,7 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	}
 	switch {
 	case apierrors.IsConflict(err):
-		return reconcile.Result{RequeueAfter: conflictRetry}, nil
+		return later(conflictRetry), nil
 	case err != nil || verdict == nil:
 		return reconcile.Result{}, err
 	default:
@@ -131,6 +143,9 @@ type verdict struct {
 	reason, message string
 	// stalled: nothing gets better before a person acts.
 	stalled bool
+	// refused is the hash of the credential if the service refuses it, and triedAt when that was asked.
+	refused string
+	triedAt time.Time
 	// again is when to judge again without a change; zero: never.
 	again time.Time
 }
@@ -224,6 +239,7 @@ func (r *IssuerReconciler) report(ctx context.Context, issuer v1alpha1.Issuer, f
 		} else {
 			meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionStalled)
 		}
+		noteRefusal(status, found)
 		if c := r.Services.Get(keyOf(issuer)); c != nil {
 			account, capabilities := c.Account(), c.Capabilities()
 			status.Account, status.CredentialSHA256 = &account, c.Credential()
@@ -232,6 +248,20 @@ func (r *IssuerReconciler) report(ctx context.Context, issuer v1alpha1.Issuer, f
 			}
 		}
 	})
+}
+
+// noteRefusal records which credential was refused, from when until when.
+func noteRefusal(status *v1alpha1.IssuerStatus, found *verdict) {
+	last := metav1.NewTime(found.triedAt)
+	switch known := status.CredentialRefusal; {
+	case found.ready:
+		status.CredentialRefusal = nil
+	case found.refused == "":
+	case known == nil || known.SHA256 != found.refused:
+		status.CredentialRefusal = &v1alpha1.CredentialRefusal{SHA256: found.refused, FirstTime: last, LastTime: last}
+	default:
+		known.LastTime = last
+	}
 }
 
 func (r *IssuerReconciler) patchStatus(ctx context.Context, issuer v1alpha1.Issuer, change func(*v1alpha1.IssuerStatus)) error {

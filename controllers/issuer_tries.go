@@ -57,19 +57,17 @@ func (t *tries) note(i v1alpha1.Issuer, connection *codacy.Connection, err error
 	}
 	wait := max(known.RetryAfter, unavailableRetry)
 	if known.Stalled {
-		wait = refusedRetry(i)
+		wait = max(stalledRetry, i.SharedSpec().Interval())
 	}
 	noted := tryOf(i, connection)
 	noted.verdict = verdict{reason: known.Reason, message: known.Message, stalled: known.Stalled, again: t.clock.Now().Add(wait)}
+	if known.Reason == v1alpha1.ReasonCredentialsRefused {
+		noted.verdict.refused, noted.verdict.triedAt = connection.Credential(), t.clock.Now()
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last[keyOf(i)] = noted
 	return &noted.verdict, nil
-}
-
-// refusedRetry is how long to wait before a credential that was refused is tried again.
-func refusedRetry(i v1alpha1.Issuer) time.Duration {
-	return max(stalledRetry, i.SharedSpec().Interval())
 }
 
 func (t *tries) forget(key codacy.Key) {

@@ -37,13 +37,13 @@ func listIssuers(ctx context.Context, reader client.Reader, scope *Scope) (all [
 	return all, nil
 }
 
-func listIssuersOf(ctx context.Context, reader client.Reader, kind string) (all []v1alpha1.Issuer, err error) {
+func listIssuersOf(ctx context.Context, reader client.Reader, kind string, options ...client.ListOption) (all []v1alpha1.Issuer, err error) {
 	var cluster v1alpha1.ClusterTokenIssuerList
 	var namespaced v1alpha1.TokenIssuerList
 	if kind == v1alpha1.KindClusterTokenIssuer {
-		err = reader.List(ctx, &cluster)
+		err = reader.List(ctx, &cluster, options...)
 	} else {
-		err = reader.List(ctx, &namespaced)
+		err = reader.List(ctx, &namespaced, options...)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listing issuers: %w", err)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -84,7 +85,10 @@ func (r *TokenReconciler) findOrphans(ctx context.Context, s *state, named []cod
 	if err != nil {
 		return nil, err
 	}
-	named = slices.DeleteFunc(named, func(t codacy.Named) bool { return onPurpose.ids[t.ID] || onPurpose.names[t.Name] })
+	named = slices.DeleteFunc(named, func(t codacy.Named) bool {
+		_, ok := onPurpose.hashes[t.ID]
+		return ok || onPurpose.names[t.Name]
+	})
 	if len(named) > 0 {
 		claimed, err := r.claimsOn(ctx, r.Client, s.url)
 		if err != nil {
@@ -104,6 +108,22 @@ func (r *TokenReconciler) findOrphans(ctx context.Context, s *state, named []cod
 		ctrl.LoggerFrom(ctx).Info("Found an orphaned token: it has a name of this installation, and no resource has it", "id", orphan.ID, "name", orphan.Name)
 	}
 	return old, nil
+}
+
+// inSomeSecret are the ids of tokens that Secrets of the operator name. After a restore from a backup somebody may use them still,
+// though the resource that they were written for is gone.
+func (r *TokenReconciler) inSomeSecret(ctx context.Context) (map[string]bool, error) {
+	var secrets corev1.SecretList
+	if err := r.Client.List(ctx, &secrets); err != nil {
+		return nil, fmt.Errorf("listing the operator's Secrets: %w", err)
+	}
+	ids := map[string]bool{}
+	for i := range secrets.Items {
+		if secrets.Items[i].Labels[v1alpha1.ManagedLabel] == v1alpha1.ManagedTokens {
+			ids[secrets.Items[i].Annotations[v1alpha1.TokenIDAnnotation]] = true
+		}
+	}
+	return ids, nil
 }
 
 // mayRevokeOrphans says whether orphans are revoked. An installation that does not see all namespaces can't tell that nobody

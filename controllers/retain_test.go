@@ -3,6 +3,8 @@ package controllers_test
 import (
 	"net/http"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -116,6 +118,39 @@ func TestTheDeletionPolicyMayChange(t *testing.T) {
 	f.eventuallyGone(token)
 	f.Expect(f.accepts(value)).To(gomega.BeTrue())
 	f.Expect(owners()).To(gomega.Equal(0))
+}
+
+// The process that wrote the Secret did not get so far as to say so in the status.
+func TestWhatTheSecretHoldsIsRetainedThoughTheStatusDoesNotKnow(t *testing.T) {
+	f := newCodacy(t, codacyEdition(t, "cloud-2026-08"))
+	f.issuedCodacyToken(v1alpha1.KindProjectToken, "bystander") // From which it is learned how attempts are found again.
+	var written atomic.Bool
+	f.fault(func(request *http.Request) int {
+		if writes, dryRun := writesSecret(request); writes && !dryRun {
+			written.Store(true)
+		}
+		if written.Load() && strings.HasSuffix(request.URL.Path, "/projecttokens/late/status") {
+			return http.StatusInternalServerError
+		}
+		return 0
+	})
+	token := f.projectToken("late", "api")
+	token.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
+	f.create(token)
+	f.Eventually(func() error { return k8s.Get(f.ctx, client.ObjectKeyFromObject(token), &corev1.Secret{}) }).Should(gomega.Succeed())
+	value := f.secret(token).Data["CODACY_PROJECT_TOKEN"]
+	f.Expect(k8s.Delete(f.ctx, token)).To(gomega.Succeed())
+	f.fault(func(*http.Request) int { return 0 })
+	f.eventuallyGone(token)
+	f.Expect(f.accepts(value)).To(gomega.BeTrue(), "it was revoked, and is in the Secret")
+	f.expectSame(f.secret(token).Data["CODACY_PROJECT_TOKEN"], value)
+	f.Expect(f.retained()).To(gomega.HaveLen(1))
+
+	// Who has its value may have it managed again, though Codacy shows no values.
+	again := f.adopting(v1alpha1.KindProjectToken, "late")
+	f.create(again)
+	f.eventuallyReady(again, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+	f.Expect(f.retained()).To(gomega.HaveKey(again.SharedStatus().Token.ID))
 }
 
 // stuck is a project token whose deletion is held up, since its repository is not there any more.

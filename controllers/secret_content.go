@@ -155,7 +155,7 @@ func (s *state) applyTo(secret *corev1.Secret, content secretContent) error {
 	delete(secret.Annotations, v1alpha1.TemplatedAnnotation)
 	templated := listTemplated(labels, annotations)
 	if s.hasAdopted() {
-		for _, key := range templatedKeys {
+		for _, key := range append(templatedKeys, s.tokenKey) {
 			templated = append(templated, "key:"+key)
 		}
 	}
@@ -196,6 +196,13 @@ func (s *state) theirs(secret *corev1.Secret) map[string][]byte {
 		}
 	}
 	return theirs
+}
+
+// wouldOverwrite says whether a Secret that was taken over has something of somebody else's under the token's key, as when that
+// was changed since.
+func (s *state) wouldOverwrite() bool {
+	return s.hasAdopted() && s.secret.Annotations[v1alpha1.OwnerAnnotation] == s.owner && s.secret.Data[s.tokenKey] != nil &&
+		!slices.Contains(strings.Fields(s.secret.Annotations[v1alpha1.TemplatedAnnotation]), "key:"+s.tokenKey)
 }
 
 // othersReferences are the owners of a Secret beside this resource.

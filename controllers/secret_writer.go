@@ -69,6 +69,11 @@ func (r *TokenReconciler) tryWriteSecret(ctx context.Context, s *state) error {
 	if err != nil {
 		return err
 	}
+	if s.hasAdopted() {
+		for key := range s.theirs(secret) {
+			secret.Data[key] = nil // A policy may put what it refuses into its words.
+		}
+	}
 	switch err := s.put(ctx, client.NewDryRunClient(r.Client), secret); {
 	case err == nil:
 		s.secretRefused, s.secretTried = nil, true
@@ -137,6 +142,9 @@ func (r *TokenReconciler) deleteSecret(ctx context.Context, s *state) error {
 	if s.hasAdopted() {
 		if theirs := s.theirs(s.secret); len(theirs) > 0 {
 			return r.releaseSecret(ctx, s, func(secret *corev1.Secret) {
+				if secret.Immutable != nil && *secret.Immutable {
+					return // Its token is revoked; that is all that can be done.
+				}
 				secret.Data = theirs
 				delete(secret.Annotations, v1alpha1.TokenIDAnnotation)
 				delete(secret.Annotations, v1alpha1.RevisionAnnotation)
@@ -154,6 +162,11 @@ func (r *TokenReconciler) deleteSecret(ctx context.Context, s *state) error {
 
 // letGoSecret has the Secret outlive the resource, with the token in it. Its annotations go on to tell a person which one.
 func (r *TokenReconciler) letGoSecret(ctx context.Context, s *state) error {
+	// That its token was in the Secret must be known when the Secret tells it no more.
+	r.sawInSecret(s, s.observedSecret().SHA256)
+	if err := r.patchStatus(ctx, s); err != nil {
+		return fmt.Errorf("recording what the Secret holds: %w", err)
+	}
 	return r.releaseSecret(ctx, s, func(*corev1.Secret) {})
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy/codacytest"
+	"github.com/tokensteward/tokensteward/internal/testenv"
 	"github.com/tokensteward/tokensteward/internal/token"
 )
 
@@ -110,17 +111,98 @@ func TestACredentialThatRevokedItselfUnheardIsLetGo(t *testing.T) {
 	f.server.Fault(codacytest.Times(1, "deleteUserApiToken", codacytest.Fault{Kind: codacytest.CutAfterActing}))
 	f.Expect(k8s.Delete(f.ctx, root)).To(gomega.Succeed())
 	f.Eventually(func() bool { return f.server.Accepts(f.credential.Value.Reveal()) }).Should(gomega.BeFalse())
-	f.Eventually(func() bool {
-		stalled := meta.FindStatusCondition(f.robotStatus().Conditions, v1alpha1.ConditionStalled)
-		return stalled != nil && stalled.Reason == v1alpha1.ReasonCredentialsRefused
-	}).Should(gomega.BeTrue())
+	f.Eventually(f.robotRefused).Should(gomega.BeTrue())
 	f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(root), root)).To(gomega.Succeed(), "it was let go at the first refusal")
 
 	begin := now.Now()
 	defer now.SetTime(begin)
-	now.SetTime(begin.Add(66 * time.Minute))
-	f.touch(root)
+	now.SetTime(begin.Add(61 * time.Minute))
+	f.touchRobot() // Time passes for the test alone; the issuer would come back by itself.
 	f.eventuallyGone(root)
+	f.Eventually(f.eventReasons).Should(gomega.ContainElement("Revoked"))
+}
+
+// touchRobot has the TokenIssuer looked at.
+func (f *codacyFixture) touchRobot() {
+	f.t.Helper()
+	issuer := &v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "robot"}}
+	f.Expect(k8s.Patch(f.ctx, issuer, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"touched":"yes"}}}`)))).To(gomega.Succeed())
+}
+
+// Somebody pastes a wrong credential over the right one: that it is refused says nothing of the right one.
+func TestAnotherCredentialThatIsRefusedProvesNothing(t *testing.T) {
+	expires := now.Now().Add(80 * 24 * time.Hour)
+	f, root := newSelfRotating(t, "cloud-2025-07", &expires)
+	f.change(root, func() { root.SharedSpec().Suspend = true })
+	f.eventuallyReady(root, metav1.ConditionTrue, "")
+	secret := f.secret(root)
+	f.change(secret, func() { secret.Data[v1alpha1.DefaultCredentialsKey] = []byte("ABCDEFGHIJKLMNOPQRST") })
+	f.Eventually(f.robotRefused).Should(gomega.BeTrue())
+	f.Expect(k8s.Delete(f.ctx, root)).To(gomega.Succeed())
+	begin := now.Now()
+	defer now.SetTime(begin)
+	now.SetTime(begin.Add(61 * time.Minute))
+	f.touchRobot()
+	f.Eventually(func() time.Duration {
+		refusal := f.robotStatus().CredentialRefusal
+		return refusal.LastTime.Sub(refusal.FirstTime.Time)
+	}).Should(gomega.BeNumerically(">", time.Hour))
+	f.touch(root)
+	f.Consistently(func() error { return k8s.Get(f.ctx, client.ObjectKeyFromObject(root), root) }, "500ms").Should(gomega.Succeed())
+	f.Expect(f.server.Accepts(f.credential.Value.Reveal())).To(gomega.BeTrue())
+	now.SetTime(begin)
+
+	f.change(secret, func() { secret.Data[v1alpha1.DefaultCredentialsKey] = []byte(f.credential.Value.Reveal()) })
+	f.eventuallyGone(root)
+	f.Expect(f.server.Accepts(f.credential.Value.Reveal())).To(gomega.BeFalse())
+}
+
+func (f *codacyFixture) robotRefused() bool {
+	f.t.Helper()
+	stalled := meta.FindStatusCondition(f.robotStatus().Conditions, v1alpha1.ConditionStalled)
+	return stalled != nil && stalled.Reason == v1alpha1.ReasonCredentialsRefused
+}
+
+// kubectl delete secret, kubectl create secret, with a credential that somebody made by hand.
+func TestACredentialsSecretThatWasCreatedAnewIsTakenUp(t *testing.T) {
+	expires := now.Now().Add(80 * 24 * time.Hour)
+	f, root := newSelfRotating(t, "cloud-2025-07", &expires)
+	// Otherwise it is quicker: it makes another token with the credential that it still has.
+	f.change(root, func() { root.SharedSpec().Suspend = true })
+	f.Expect(k8s.Delete(f.ctx, f.secret(root))).To(gomega.Succeed())
+	f.Eventually(func() bool {
+		return apierrors.IsNotFound(k8s.Get(f.ctx, client.ObjectKey{Namespace: f.namespace, Name: "root"}, &corev1.Secret{}))
+	}).Should(gomega.BeTrue())
+	second := f.server.CreateAccountToken(f.account, &expires)
+	f.handmadeSecret("root", v1alpha1.DefaultCredentialsKey, second.Value.Reveal())
+	f.Eventually(func() string { return f.robotStatus().CredentialSHA256 }).Should(gomega.Equal(second.Value.SHA256()))
+	f.change(root, func() { root.SharedSpec().Suspend = false })
+	f.eventuallyRevision(root, 2)
+	f.Eventually(func() string { return f.robotStatus().CredentialSHA256 }).Should(gomega.Equal(root.SharedStatus().Token.SHA256))
+	f.Expect(f.server.Accepts(second.Value.Reveal())).To(gomega.BeTrue(), "it is its maker's")
+}
+
+// Who has a copy of somebody's token, and an issuer in a namespace of theirs that uses it, does not keep it alive.
+func TestACopyElsewhereDoesNotKeepATokenAlive(t *testing.T) {
+	f := newCodacy(t, codacyEdition(t, "cloud-2025-07"))
+	token := f.issuedCodacyToken(v1alpha1.KindAccountToken, "leaked")
+	value := f.secret(token).Data["CODACY_API_TOKEN"]
+	thief := startCodacy(t, codacyEdition(t, "cloud-2025-07"), "127.0.0.1:0")
+	thief.create(&corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: testenv.Namespace, Name: thief.namespace},
+		Data:       map[string][]byte{v1alpha1.DefaultCredentialsKey: value},
+	})
+	other := f.issuer.DeepCopy()
+	other.ObjectMeta = metav1.ObjectMeta{Name: thief.namespace}
+	other.Spec.Codacy.CredentialsSecretRef.Name = thief.namespace
+	other.Spec.Grants[0].Namespaces = []v1alpha1.NamespaceName{v1alpha1.NamespaceName(thief.namespace)}
+	thief.issuer = other
+	thief.create(other)
+	user := thief.issuedCodacyToken(v1alpha1.KindAccountToken, "user")
+	f.Expect(user.SharedStatus().Token).NotTo(gomega.BeNil())
+	f.Expect(k8s.Delete(f.ctx, token)).To(gomega.Succeed())
+	f.eventuallyGone(token)
+	f.Expect(f.accepts(value)).To(gomega.BeFalse())
 }
 
 func TestASelfRotatingCredentialGoesWithEverythingElse(t *testing.T) {

@@ -36,7 +36,7 @@ func (r *TokenReconciler) act(ctx context.Context, s *state, plan lifecycle.Plan
 		return r.rewriteSecret(ctx, s)
 	case lifecycle.Finish:
 		pending := s.token.SharedStatus().Pending
-		r.finish(s, issuedToken{id: pending.ID, sha256: pending.SHA256, expires: timeOf(pending.ExpirationTime)})
+		r.finish(s, issuedToken{id: pending.ID, name: pending.Name, sha256: pending.SHA256, expires: timeOf(pending.ExpirationTime)})
 		return nil
 	case lifecycle.Settle:
 		return r.settle(ctx, s)
@@ -45,7 +45,7 @@ func (r *TokenReconciler) act(ctx context.Context, s *state, plan lifecycle.Plan
 	case lifecycle.Revoke:
 		return r.revoke(ctx, s, plan.Revisions)
 	case lifecycle.StrikeOff:
-		s.expired = append(s.expired, plan.Revisions...)
+		s.noteDead(plan.Revisions)
 		s.strikeOff(plan.Revisions...)
 		return nil
 	case lifecycle.Look:
@@ -92,8 +92,12 @@ func (r *TokenReconciler) mint(ctx context.Context, s *state, plan lifecycle.Pla
 		s.missing = status.Token.Revision
 	}
 	r.takesOutOfSecret(s, s.observedSecret().SHA256)
+	s.cause = "which was due"
+	if plan.Unscheduled {
+		s.cause = "which was not in the Secret any more"
+	}
 	if asked := v1alpha1.RotateRequest(s.token); asked != "" {
-		status.LastRotateRequest = asked
+		status.LastRotateRequest, s.cause = asked, "as was asked for"
 		if now := metav1.NewTime(r.Clock.Now()); status.RenewalTime != nil && now.Before(status.RenewalTime) {
 			status.RenewalTime = &now // Should nothing come of this attempt, the token is still due.
 		}
@@ -181,6 +185,7 @@ func (r *TokenReconciler) finish(s *state, issued issuedToken) {
 			URL: current.URL, AccountID: current.AccountID,
 			ReplacedTime: &now, RevokeTime: graceEnd(s.token.SharedSpec(), now, current.ExpirationTime),
 		})
+		s.replaced = status.PreviousTokens[len(status.PreviousTokens)-1].DeepCopy()
 		if status.RestartTime = nil; len(s.token.SharedSpec().RolloutRestartTargets) > 0 {
 			restart := metav1.NewTime(now.Add(secretLag))
 			status.RestartTime = &restart
@@ -266,6 +271,17 @@ func (s *state) referenceTo(revision int64) (reference issuer.Reference, seen, o
 	return reference, previous.ReplacedTime != nil, true
 }
 
+// noteDead notes for the Events which tokens are struck off, and how it is known that they are gone.
+func (s *state) noteDead(revisions []int64) {
+	for _, revision := range revisions {
+		if reference, _, ok := s.referenceTo(revision); ok && s.isRefused(reference.SHA256) {
+			s.refused = append(s.refused, revision)
+		} else {
+			s.expired = append(s.expired, revision)
+		}
+	}
+}
+
 // strikeOff forgets the tokens of these revisions.
 func (s *state) strikeOff(revisions ...int64) {
 	status := s.token.SharedStatus()
@@ -303,10 +319,17 @@ func (r *TokenReconciler) look(ctx context.Context, s *state) error {
 	if err != nil {
 		return err
 	}
-	if !mayRevokeOrphans(s.orphanPolicy, &r.Scope) {
+	if !mayRevokeOrphans(s.orphanPolicy, &r.Scope) || len(orphaned) == 0 {
 		return nil
 	}
+	kept, err := r.inSomeSecret(ctx)
+	if err != nil {
+		return err
+	}
 	for _, orphan := range orphaned {
+		if kept[orphan.ID] {
+			continue
+		}
 		err := s.issuer.Revoke(ctx, issuer.Reference{
 			Kind: s.token.Kind(), Subject: s.token.Subject(), UID: s.token.GetUID(), ID: orphan.ID, URL: s.url, AccountID: s.codacy.Account().ID,
 		})
@@ -325,13 +348,13 @@ func (r *TokenReconciler) patchFinalizers(ctx context.Context, s *state, change 
 	if err := r.Client.Patch(ctx, patched, client.MergeFromWithOptions(s.stored, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("changing the finalizer: %w", err)
 	}
-	s.adopt(patched)
+	s.refresh(patched)
 	r.written.note(patched)
 	return nil
 }
 
-// adopt takes over what the API server answered to a write, but for the draft of the status.
-func (s *state) adopt(written v1alpha1.Token) {
+// refresh takes over what the API server answered to a write, but for the draft of the status.
+func (s *state) refresh(written v1alpha1.Token) {
 	// As from the cache: without managed fields and TypeMeta, which otherwise would differ from the draft's.
 	written.SetManagedFields(nil)
 	written.GetObjectKind().SetGroupVersionKind(s.token.GetObjectKind().GroupVersionKind())

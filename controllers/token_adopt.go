@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,10 +48,15 @@ func (r *TokenReconciler) adopt(ctx context.Context, s *state) error {
 	if err := r.credentialOfOthers(ctx, s, value); err != nil {
 		return err
 	}
+	leftThere, err := r.leftAt(ctx, s.url)
+	if err != nil {
+		return err
+	}
 	known, failed := r.resourcesWith(ctx, s.url)
 	found, err := s.codacy.Find(ctx, codacy.Handmade{
 		Kind: s.token.Kind(), Subject: s.token.Subject(), UID: s.token.GetUID(), Value: value, ID: spec.Adopt.TokenID,
 		MayNameID: spec.IssuerRef.Kind == v1alpha1.KindTokenIssuer, Known: known,
+		Left: leftThere.hashes,
 	})
 	if err == nil {
 		s.toRelease = append(s.toRelease, found.Release)
@@ -149,6 +155,9 @@ var marks = []struct{ key, by string }{
 	{"app.kubernetes.io/managed-by", ""},
 }
 
+// managers are the names under which those write who make Secrets, though not by server-side apply.
+var managers = []string{"argocd-controller", "argocd-application-controller", "helm", "helm-controller", "kustomize-controller", "external-secrets"}
+
 // appliesData tells fields that hold what a Secret does from its metadata.
 var appliesData = regexp.MustCompile(`"f:(data|stringData)"`)
 
@@ -166,6 +175,7 @@ func managerOf(secret *corev1.Secret) string {
 	}
 	for _, entry := range secret.ManagedFields {
 		applies := entry.Operation == metav1.ManagedFieldsOperationApply && !strings.HasPrefix(entry.Manager, "kubectl")
+		applies = applies || slices.Contains(managers, entry.Manager)
 		if applies && entry.FieldsV1 != nil && appliesData.MatchString(entry.FieldsV1.GetRawString()) {
 			return fmt.Sprintf("%q, which applies its data", entry.Manager)
 		}

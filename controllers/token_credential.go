@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer"
-	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 	"github.com/tokensteward/tokensteward/internal/lifecycle"
 	"github.com/tokensteward/tokensteward/internal/token"
 )
@@ -18,53 +16,75 @@ import (
 // A token of an account may be what an issuer asks its service with: because the resource has taken the issuer's credential
 // over, or because the issuer takes its credential from the resource's Secret. docs/adopt.md, A credential that rotates itself.
 
-// inUse says whether the operator asks a service with a token of this resource.
-func (s *state) inUse(sha256 string) bool {
-	return sha256 != "" && s.token.Kind() == v1alpha1.KindAccountToken && len(s.services.UsedBy(sha256)) > 0
-}
-
-// observeNeed finds out whether a token that is about to be revoked is what others' are revoked with.
-func (r *TokenReconciler) observeNeed(ctx context.Context, s *state) error {
-	if s.token.GetDeletionTimestamp().IsZero() {
+// observeUse finds the issuers that take their credential from the resource's Secret, and if it is being deleted whether others
+// need them. Whoever has a copy of the token elsewhere, and an issuer that uses that, has no say in it.
+func (r *TokenReconciler) observeUse(ctx context.Context, s *state) error {
+	if s.token.Kind() != v1alpha1.KindAccountToken {
 		return nil
 	}
-	status := s.token.SharedStatus()
-	var hashes []string
-	if status.Token != nil {
-		hashes = append(hashes, status.Token.SHA256)
+	var err error
+	if s.takers, err = r.takersOf(ctx, s); err != nil || s.token.GetDeletionTimestamp().IsZero() || v1alpha1.Abandoned(s.token) {
+		return err // Who abandons it gives up who needs it.
 	}
-	for i := range status.PreviousTokens {
-		hashes = append(hashes, status.PreviousTokens[i].SHA256)
-	}
-	for _, sha256 := range slices.DeleteFunc(hashes, func(sha256 string) bool { return !s.inUse(sha256) }) {
-		for _, key := range s.services.UsedBy(sha256) {
-			others, err := r.othersUsing(ctx, s, key)
-			if err != nil {
-				return err
+	for _, i := range s.takers {
+		others, err := countUsers(ctx, r.Client, i)
+		if err != nil {
+			return err
+		}
+		if keyOf(i) == issuerKey(s.token) {
+			others--
+		}
+		if others > 0 {
+			s.needed = &lifecycle.Problem{
+				Reason: v1alpha1.ReasonInUse,
+				Message: fmt.Sprintf("Being deleted, and kept while %s %q asks Codacy with it for other resources: %d left. Delete them, "+
+					"or have the issuer take another Secret.", i.Kind(), i.GetName(), others),
 			}
-			if others > 0 {
-				s.needed = &lifecycle.Problem{
-					Reason: v1alpha1.ReasonInUse,
-					Message: fmt.Sprintf("Being deleted, and kept while %s %q asks Codacy with it for other resources: %d left. Delete them, "+
-						"or put another credential into the issuer's Secret.", key.Kind, key.Name, others),
-				}
-				return nil
-			}
+			return nil
 		}
 	}
 	return nil
 }
 
-// othersUsing counts the resources that refer to an issuer, beside this one.
-func (r *TokenReconciler) othersUsing(ctx context.Context, s *state, key codacy.Key) (int, error) {
-	i := newIssuer(key.Kind)
-	i.SetNamespace(key.Namespace)
-	i.SetName(key.Name)
-	users, err := countUsers(ctx, r.Client, i)
-	if key == issuerKey(s.token) {
-		users--
+// takersOf are the issuers that take their credential from the resource's Secret.
+func (r *TokenReconciler) takersOf(ctx context.Context, s *state) (takers []v1alpha1.Issuer, err error) {
+	key := s.secretKey()
+	for _, kind := range r.Scope.issuerKinds() {
+		options := []client.ListOption{client.MatchingFields{credentialsIndex: key.Name}}
+		if kind == v1alpha1.KindTokenIssuer {
+			options = append(options, client.InNamespace(key.Namespace))
+		} else if key.Namespace != r.Namespace {
+			continue
+		}
+		issuers, err := listIssuersOf(ctx, r.Client, kind, options...)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range issuers {
+			if i.SharedSpec().Codacy.CredentialsSecretRef.Key == s.tokenKey {
+				takers = append(takers, i)
+			}
+		}
 	}
-	return users, err
+	return takers, nil
+}
+
+// inUse says whether the operator asks a service with a token of this resource, or is about to: with the current one, if an
+// issuer takes it from the Secret.
+func (r *TokenReconciler) inUse(s *state, sha256 string) bool {
+	if current := s.token.SharedStatus().Token; len(s.takers) > 0 && current != nil && current.SHA256 == sha256 {
+		return true
+	}
+	return slices.ContainsFunc(s.takers, func(i v1alpha1.Issuer) bool { return r.asksWith(i, sha256) })
+}
+
+// asksWith says whether an issuer asks its service with a credential, or did when it was connected last.
+func (r *TokenReconciler) asksWith(i v1alpha1.Issuer, sha256 string) bool {
+	if sha256 == "" {
+		return false
+	}
+	c := r.Services.Get(keyOf(i))
+	return c != nil && c.Credential() == sha256 || i.SharedStatus().CredentialSHA256 == sha256
 }
 
 // credentialOfOthers refuses to take over a token that an issuer asks its service with, unless the Secret is where it takes it
@@ -74,13 +94,9 @@ func (r *TokenReconciler) credentialOfOthers(ctx context.Context, s *state, valu
 	if err != nil {
 		return err
 	}
-	users := s.services.UsedBy(value.SHA256())
 	for _, i := range issuers {
-		if !slices.Contains(users, keyOf(i)) {
-			continue
-		}
-		reference := i.SharedSpec().Codacy.CredentialsSecretRef
-		if credentialsKey(i, r.Namespace, reference.Name) != s.secretKey() || reference.Key != s.tokenKey {
+		taken := slices.ContainsFunc(s.takers, func(taker v1alpha1.Issuer) bool { return keyOf(taker) == keyOf(i) })
+		if !taken && i.SharedSpec().Codacy != nil && r.asksWith(i, value.SHA256()) {
 			return &issuer.Error{
 				Reason: v1alpha1.ReasonAdoptionRefused, Stalled: true,
 				Message: fmt.Sprintf("The Secret %q holds the credential of an issuer, which would be revoked when it is replaced. "+
@@ -91,17 +107,11 @@ func (r *TokenReconciler) credentialOfOthers(ctx context.Context, s *state, valu
 	return nil
 }
 
-// isRefused says whether the service has refused a token of this resource, which is the issuer's credential, for so long that
-// it is proven to be gone.
-func (s *state) isRefused(sha256 string) bool { return sha256 != "" && s.refused == sha256 }
-
-// refusedCredential is the hash of an issuer's credential that was refused at least twice, as far apart as its tries are; empty
-// if there is none.
-func refusedCredential(i v1alpha1.Issuer, now time.Time) string {
-	const margin = 5 * time.Minute
-	stalled := meta.FindStatusCondition(i.SharedStatus().Conditions, v1alpha1.ConditionStalled)
-	if stalled == nil || stalled.Reason != v1alpha1.ReasonCredentialsRefused || now.Sub(stalled.LastTransitionTime.Time) < refusedRetry(i)+margin {
-		return ""
-	}
-	return i.SharedStatus().CredentialSHA256
+// isRefused says whether the service has refused a token of this resource, as the credential of an issuer, again and again:
+// that proves that it is gone. docs/adr/0024.
+func (s *state) isRefused(sha256 string) bool {
+	return sha256 != "" && slices.ContainsFunc(s.takers, func(i v1alpha1.Issuer) bool {
+		refusal := i.SharedStatus().CredentialRefusal
+		return refusal != nil && refusal.SHA256 == sha256 && refusal.LastTime.Sub(refusal.FirstTime.Time) >= stalledRetry
+	})
 }

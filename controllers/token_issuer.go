@@ -143,7 +143,6 @@ func (r *TokenReconciler) observeCodacy(s *state, key codacy.Key, found v1alpha1
 	if status.Account != nil {
 		s.account = accountName(status.Account)
 	}
-	s.refused = refusedCredential(found, r.Clock.Now())
 	s.issuerProblem = notReady(found)
 	s.codacy = r.Services.Get(key)
 	if s.codacy == nil {
@@ -206,11 +205,17 @@ func accountName(account *v1alpha1.IssuerAccount) string {
 	}
 }
 
+// later has a resource looked at again, and then before those that nothing is known to be due for: what comes from the first
+// list after a start has a low priority, which would stay with it.
+func later(wait time.Duration) reconcile.Result {
+	return reconcile.Result{RequeueAfter: wait, Priority: new(0)}
+}
+
 // requeueAfter is for how long a queue is to hold what waits for a time: never less than a moment.
 func requeueAfter(at, now time.Time) reconcile.Result {
 	const moment = time.Second
 	if at.IsZero() {
 		return reconcile.Result{}
 	}
-	return reconcile.Result{RequeueAfter: max(at.Sub(now), moment)}
+	return later(max(at.Sub(now), moment))
 }

@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/retry"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer"
@@ -51,26 +50,25 @@ func (r *TokenReconciler) leaveBehind(ctx context.Context, s *state, revisions [
 func (s *state) remainsOf(revisions []int64, now metav1.Time) (left []v1alpha1.RetainedToken) {
 	status := s.token.SharedStatus()
 	owner := fmt.Sprintf("%s/%s/%s", s.token.Kind(), s.token.GetNamespace(), s.token.GetName())
-	add := func(revision int64, id, name string, expires *metav1.Time) {
+	add := func(revision int64, id, name, sha256 string, expires *metav1.Time) {
 		if slices.Contains(revisions, revision) {
-			left = append(left, v1alpha1.RetainedToken{Owner: owner, ID: id, Name: name, ExpirationTime: expires, RetainedTime: now})
+			left = append(left, v1alpha1.RetainedToken{Owner: owner, ID: id, Name: name, SHA256: sha256, ExpirationTime: expires, RetainedTime: now})
 		}
 	}
 	for i := range status.PreviousTokens {
 		p := &status.PreviousTokens[i]
-		add(p.Revision, p.ID, p.Name, p.ExpirationTime)
+		add(p.Revision, p.ID, p.Name, p.SHA256, p.ExpirationTime)
 	}
 	if current := status.Token; current != nil {
-		add(current.Revision, current.ID, current.Name, current.ExpirationTime)
+		add(current.Revision, current.ID, current.Name, current.SHA256, current.ExpirationTime)
 	}
 	if pending := status.Pending; pending != nil {
-		add(pending.Revision, pending.ID, pending.Name, pending.ExpirationTime)
+		add(pending.Revision, pending.ID, pending.Name, pending.SHA256, pending.ExpirationTime)
 	}
 	return left
 }
 
-// recordLeft adds to the issuer's status what is left behind. An issuer that is gone, though its finalizer should have kept it,
-// has no status: then the log and the Event have to do.
+// recordLeft adds to the issuer's status what is left behind. An issuer may be gone, though its finalizer should have kept it.
 func (r *TokenReconciler) recordLeft(ctx context.Context, s *state, left []v1alpha1.RetainedToken) error {
 	key := issuerKey(s.token)
 	if !r.Scope.serves(key.Kind) {
@@ -90,7 +88,7 @@ func (r *TokenReconciler) recordLeft(ctx context.Context, s *state, left []v1alp
 		return patchIssuerStatus(ctx, r.Client, found, func(status *v1alpha1.IssuerStatus) {
 			for _, entry := range left {
 				known := slices.ContainsFunc(status.Retained, func(t v1alpha1.RetainedToken) bool {
-					return t.ID == entry.ID && t.Name == entry.Name && t.Owner == entry.Owner
+					return t.ID == entry.ID && t.Name == entry.Name && t.Owner == entry.Owner && t.ExpirationTime.Equal(entry.ExpirationTime)
 				})
 				if !known {
 					status.Retained = append(status.Retained, entry)
@@ -98,10 +96,13 @@ func (r *TokenReconciler) recordLeft(ctx context.Context, s *state, left []v1alp
 			}
 		})
 	})
-	if full := new(issuer.Error); apierrors.IsNotFound(err) || errors.As(err, &full) {
-		return client.IgnoreNotFound(err)
-	}
-	if err != nil {
+	full := new(issuer.Error)
+	switch {
+	case apierrors.IsNotFound(err) || errors.As(err, &full) && v1alpha1.Abandoned(s.token):
+		return nil // The log and the Event have to do.
+	case full.Reason != "":
+		return full
+	case err != nil:
 		return fmt.Errorf("recording what is left behind in the issuer's status: %w", err)
 	}
 	return nil
@@ -129,14 +130,14 @@ func (r *TokenReconciler) announceLeft(ctx context.Context, s *state, left *v1al
 	r.Recorder.Eventf(s.token, nil, kind, eventLeft, "Leave", "%s was left at %s, %s; %s", which, s.url, why, until)
 }
 
-// prune drops from an issuer's status the tokens left behind that have expired, and says when the next one will have; zero:
-// none.
+// prune drops from an issuer's status the tokens left behind that have expired, and after a year those that don't. It says when
+// the next one is due; zero: none.
 func prune(status *v1alpha1.IssuerStatus, now time.Time) (next time.Time) {
 	status.Retained = slices.DeleteFunc(status.Retained, func(t v1alpha1.RetainedToken) bool {
-		if t.ExpirationTime == nil {
-			return false
+		gone := t.RetainedTime.Add(issuer.MaxLifetime) // Of a token without an expiry nothing more is known; it has no name, either.
+		if t.ExpirationTime != nil {
+			gone = t.ExpirationTime.Add(lifecycle.ExpiryMargin)
 		}
-		gone := t.ExpirationTime.Add(lifecycle.ExpiryMargin)
 		if now.Before(gone) && (next.IsZero() || gone.Before(next)) {
 			next = gone
 		}

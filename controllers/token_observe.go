@@ -61,17 +61,23 @@ type state struct {
 	owner     string
 	templates *secrettemplate.Set
 	sightings *sightings
-	services  *codacy.Services
-	// builtIn: the issuer is. refused is the hash of the issuer's credential, if the service has refused it for a while.
-	// needed says why the one that is a token of this resource has to live on.
+	// builtIn: the issuer is.
 	builtIn bool
-	refused string
-	needed  *lifecycle.Problem
+	// takers are the issuers that take their credential from the Secret, and needed says why it has to live on. inUse says
+	// whether the operator asks a service with a token of this hash.
+	takers []v1alpha1.Issuer
+	needed *lifecycle.Problem
+	inUse  func(sha256 string) bool
 
-	// minted, revoked, expired and left are what act did, for the Events.
-	minted  *v1alpha1.IssuedToken
-	revoked []int64
-	expired []int64
+	// minted, revoked, expired and left are what act did, for the Events. replaced is the token that minted took the place of,
+	// if there was one, and cause why.
+	minted   *v1alpha1.IssuedToken
+	replaced *v1alpha1.PreviousToken
+	cause    string
+	revoked  []int64
+	expired  []int64
+	// refused are tokens that are gone because the service refuses them.
+	refused []int64
 	left    []v1alpha1.RetainedToken
 	// heldSince are the revisions that were found to be held, and were not before.
 	heldSince []int64
@@ -93,7 +99,8 @@ func (r *TokenReconciler) observe(ctx context.Context, key types.NamespacedName)
 		return nil, nil // What the cache lacks is on its way, and comes with an event of its own.
 	}
 	stored.SetManagedFields(nil)
-	s := &state{stored: stored, token: stored.DeepCopyObject().(v1alpha1.Token), sightings: r.sightings, services: r.Services}
+	s := &state{stored: stored, token: stored.DeepCopyObject().(v1alpha1.Token), sightings: r.sightings}
+	s.inUse = func(sha256 string) bool { return r.inUse(s, sha256) }
 	s.owner = fmt.Sprintf("%s/%s/%s/%s/%s", r.InstallationID, stored.Kind(), stored.GetNamespace(), stored.GetName(), stored.GetUID())
 	r.observeStatus(s)
 
@@ -113,7 +120,7 @@ func (r *TokenReconciler) observe(ctx context.Context, key types.NamespacedName)
 	}
 	r.observeSpec(s)
 	s.failures = r.failures.of(s)
-	if err := r.observeNeed(ctx, s); err != nil {
+	if err := r.observeUse(ctx, s); err != nil {
 		return nil, err
 	}
 	return s, r.observeSecret(ctx, s)
@@ -301,6 +308,12 @@ func (s *state) observedSecret() lifecycle.Secret {
 	if s.secret.Immutable != nil && *s.secret.Immutable {
 		observed.Conflict = immutableSecret(s.secret)
 	}
+	if s.wouldOverwrite() {
+		observed.Conflict = &lifecycle.Problem{
+			Reason: v1alpha1.ReasonSecretConflict, Stalled: true,
+			Message: fmt.Sprintf("The Secret %q has something under the key %q that is not the operator's: name another one in spec.secret.tokenKey, or take it out.", s.secret.Name, s.tokenKey),
+		}
+	}
 	if value := s.inSecret(); len(value) > 0 {
 		observed.SHA256 = token.SHA256(value)
 		observed.Outdated = s.outdated(token.NewValue(string(value)))
@@ -309,13 +322,14 @@ func (s *state) observedSecret() lifecycle.Secret {
 }
 
 // handedOver says whether a Secret that names no owner is this resource's to write: somebody took the owner off one that the
-// operator wrote, or it holds the token that was just taken over.
+// operator wrote, or it holds the token that was just taken over, or it is an issuer's credentials Secret that was created anew.
 func (s *state) handedOver() bool {
 	if s.secret.Annotations[v1alpha1.OwnerAnnotation] != "" || !s.token.GetDeletionTimestamp().IsZero() {
 		return false
 	}
 	current := s.token.SharedStatus().Token
-	return s.secret.Labels[v1alpha1.ManagedLabel] == v1alpha1.ManagedTokens ||
+	managed := s.secret.Labels[v1alpha1.ManagedLabel]
+	return managed == v1alpha1.ManagedTokens || s.hasAdopted() && managed == v1alpha1.ManagedCredentials ||
 		s.hasAdopted() && current != nil && token.SHA256(s.inSecret()) == current.SHA256
 }
 

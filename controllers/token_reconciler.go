@@ -185,7 +185,7 @@ func (r *TokenReconciler) Reconcile(ctx context.Context, request reconcile.Reque
 	switch {
 	case apierrors.IsConflict(err):
 		// The cache was behind; what it lacks is on its way and comes with an event of its own.
-		return reconcile.Result{RequeueAfter: conflictRetry}, nil
+		return later(conflictRetry), nil
 	case err != nil:
 		return reconcile.Result{}, err
 	}

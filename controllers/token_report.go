@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -91,7 +92,7 @@ func (r *TokenReconciler) announce(ctx context.Context, s *state) {
 		if minted.ExpirationTime != nil {
 			expires = "expires at " + minted.ExpirationTime.UTC().Format(time.RFC3339)
 		}
-		r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventIssued, "Issue", "Revision %d is in the Secret %q and %s", minted.Revision, name, expires)
+		r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventIssued, "Issue", "Revision %d is in the Secret %q and %s%s", minted.Revision, name, expires, s.replacedNote())
 	}
 	for _, revision := range s.heldSince {
 		if previous := previousOf(s.token.SharedStatus(), revision); previous != nil {
@@ -113,6 +114,20 @@ func (r *TokenReconciler) announce(ctx context.Context, s *state) {
 		r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventExpired, "Revoke",
 			"%s expired more than an hour ago, and the service can't be asked to revoke them", revisions(s.expired))
 	}
+	if len(s.refused) > 0 {
+		log.Info("Struck off tokens that the service refuses", "revisions", s.refused)
+		r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventRevoked, "Revoke",
+			"%s, the issuer's credential, is refused by the service again and again, which proves that it is gone", revisions(s.refused))
+	}
+}
+
+// replacedNote tells which token another has taken the place of, why, and how long it stays valid.
+func (s *state) replacedNote() string {
+	if s.replaced == nil {
+		return ""
+	}
+	cause := cmp.Or(s.cause, "as was begun before") // By an earlier process.
+	return fmt.Sprintf(". It replaces revision %d, %s; that stays valid until %s", s.replaced.Revision, cause, s.replaced.RevokeTime.UTC().Format(time.RFC3339))
 }
 
 func revisions(numbers []int64) string {
@@ -208,7 +223,7 @@ func (r *TokenReconciler) patchStatus(ctx context.Context, s *state) error {
 	if err := r.Client.Status().Patch(ctx, patched, client.MergeFromWithOptions(s.stored, client.MergeFromWithOptimisticLock{})); err != nil {
 		return err
 	}
-	s.adopt(patched)
+	s.refresh(patched)
 	r.written.note(patched)
 	return nil
 }

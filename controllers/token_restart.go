@@ -44,10 +44,10 @@ func (r *TokenReconciler) restart(ctx context.Context, s *state) error {
 		switch {
 		case apierrors.IsNotFound(err):
 			missing = append(missing, name)
-		case isRefusal(err):
+		case apierrors.IsForbidden(err):
+			refused = append(refused, name)
+		case err != nil: // A restart that fails must not keep a token from being renewed.
 			refused = append(refused, fmt.Sprintf("%s (%s)", name, err))
-		case err != nil:
-			return fmt.Errorf("restarting %s: %w", name, err)
 		case restarted:
 			ctrl.LoggerFrom(ctx).Info("Restarted a workload for the new token", "workload", name, "revision", status.Token.Revision)
 			r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventRestarted, "Restart", "Restarted %s for revision %d", name, status.Token.Revision)

@@ -132,6 +132,10 @@ type IssuerStatus struct {
 	// +optional
 	CredentialExpirationTime *metav1.Time `json:"credentialExpirationTime,omitempty"`
 
+	// A credential that the service refused when it was tried last. Absent while it is accepted.
+	// +optional
+	CredentialRefusal *CredentialRefusal `json:"credentialRefusal,omitempty"`
+
 	// What the service was seen to do.
 	// +optional
 	Capabilities *Capabilities `json:"capabilities,omitempty"`
@@ -149,6 +153,20 @@ type IssuerStatus struct {
 	CredentialsSecretNames []CredentialsSecretName `json:"credentialsSecretNames,omitempty"`
 }
 
+// CredentialRefusal tells of a credential that the service does not accept.
+type CredentialRefusal struct {
+	// The SHA-256 of the credential, in lowercase hexadecimal.
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	SHA256 string `json:"sha256"`
+
+	// When it was refused first.
+	FirstTime metav1.Time `json:"firstTime"`
+
+	// When it was refused last.
+	LastTime metav1.Time `json:"lastTime"`
+}
+
 // RetainedToken is a token, or an attempt to mint one, that was left at the service on purpose.
 type RetainedToken struct {
 	// The resource that had it, as kind/namespace/name.
@@ -164,6 +182,12 @@ type RetainedToken struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=100
 	Name string `json:"name,omitempty"`
+
+	// The SHA-256 of the token, in lowercase hexadecimal, where it is known. Who has the value may have it taken over again.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	SHA256 string `json:"sha256,omitempty"`
 
 	// When the token expires. Absent if it does not, or the service does not tell.
 	// +optional

@@ -165,7 +165,8 @@ func (a *Authority) judgeAll(ctx context.Context, reader client.Reader, credenti
 
 func (a *Authority) findLive(ctx context.Context, kind string, h hash) ([]*credential, error) {
 	var found []*credential
-	for _, field := range []string{"status.token.sha256", "status.pending.sha256"} {
+	// In the order in which a token goes through them: it may go on between the two lists.
+	for _, field := range []string{"status.pending.sha256", "status.token.sha256"} {
 		var list client.ObjectList = &v1alpha1.AccountTokenList{}
 		if kind == v1alpha1.KindProjectToken {
 			list = &v1alpha1.ProjectTokenList{}

@@ -61,6 +61,9 @@ type model struct {
 	restarts  bool
 	restarted map[int64]bool
 
+	// leftInSecret is what the Secret held when it was let go.
+	leftInSecret string
+
 	crashes, reconciles int
 	// began is what the reconcile observed first, and plans are what it decided.
 	began Observation
@@ -464,6 +467,8 @@ func (m *model) mayRevoke(revisions []int64) string {
 		switch {
 		case o.Deleting && m.retained(token):
 			return "revoked a token that is retained"
+		case o.Retain && m.leftInSecret != "" && m.leftInSecret == token.SHA256:
+			return "revoked what was left in the Secret on purpose"
 		case o.Deleting && o.Retain && m.live.State == SecretOurs && token.SHA256 != "" && m.live.SHA256 == token.SHA256:
 			return "revoked what the Secret holds, which is retained"
 		case o.Deleting && token.InUse && o.Needed != nil:
@@ -951,7 +956,13 @@ func (m *model) apply(plan *Plan) {
 		}
 	case LetGoSecret:
 		if m.live.State == SecretOurs {
+			for i := range o.Previous { // It is written down before.
+				if p := &o.Previous[i]; p.Replaced.IsZero() && p.SHA256 != "" && p.SHA256 == m.live.SHA256 {
+					p.Replaced = o.Now
+				}
+			}
 			letGo := m.live
+			m.leftInSecret = letGo.SHA256
 			letGo.State, letGo.Conflict = SecretForeign, conflict
 			m.put(letGo)
 		}

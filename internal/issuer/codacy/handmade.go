@@ -22,6 +22,8 @@ type Handmade struct {
 	// ID is what its user says that its id is; it may be empty. MayNameID says whether that counts.
 	ID        string
 	MayNameID bool
+	// Left are the hashes, by id, of tokens that were left behind on purpose.
+	Left map[string]string
 	// Known says whether some resource has the token of this id.
 	Known func(id string) (sha256 string, known bool)
 }
@@ -32,8 +34,8 @@ type Found struct {
 	Release func()
 }
 
-// Find looks for a token that was made by hand. That the service lists its value proves that whoever has the value speaks of
-// this token. Where lists hide values the word of the user counts, of a token of a repository and within a namespace alone.
+// Find looks for a token that was made by hand. That the service lists its value, or that it was left behind with the same hash,
+// proves that whoever has the value speaks of this token. Where lists hide values the word of the user counts, of a token of a repository and within a namespace alone.
 // Its error is an *issuer.Error. docs/adopt.md, What proves it.
 func (c *Connection) Find(ctx context.Context, handmade Handmade) (Found, error) {
 	p, err := placeOf(handmade.Kind, handmade.Subject)
@@ -61,7 +63,12 @@ func (c *Connection) find(ctx context.Context, p place, handmade *Handmade) (*li
 	if err != nil {
 		return nil, c.failed(ctx, p, err)
 	}
-	at := slices.IndexFunc(all, func(t listed) bool { return t.value.Reveal() == handmade.Value.Reveal() })
+	if !whole(handmade.Value) {
+		return nil, notAdopted("What is in the Secret can't be a token of Codacy: put the token there, whole.")
+	}
+	at := slices.IndexFunc(all, func(t listed) bool {
+		return t.value.Reveal() == handmade.Value.Reveal() || handmade.Left[t.id] == handmade.Value.SHA256()
+	})
 	if at < 0 {
 		if at, err = c.findByID(p, all, handmade); err != nil {
 			return nil, err
@@ -79,7 +86,7 @@ func (c *Connection) find(ctx context.Context, p place, handmade *Handmade) (*li
 func (c *Connection) findByID(p place, all []listed, handmade *Handmade) (at int, err error) {
 	at = slices.IndexFunc(all, func(t listed) bool { return t.id == handmade.ID })
 	switch {
-	case p.kind == v1alpha1.KindAccountToken, slices.ContainsFunc(all, func(t listed) bool { return whole(t.value) }):
+	case len(all) == 0, p.kind == v1alpha1.KindAccountToken, slices.ContainsFunc(all, func(t listed) bool { return whole(t.value) }):
 		return 0, notAdopted("There is no token in %s with the value that is in the Secret: put the token there, or make a resource without spec.adopt.", p)
 	case handmade.ID == "":
 		return 0, notAdopted("Codacy does not show the values of the tokens in %s, so that nothing proves which one is in the Secret: "+

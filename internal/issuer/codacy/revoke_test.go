@@ -388,6 +388,32 @@ func TestWhatTheSecretHoldsTellsWhichTokenIsTheAttempts(t *testing.T) {
 	}
 }
 
+// A process wrote the token of an attempt into the issuer's credentials Secret, and died. The next one asks Codacy with it.
+func TestAnAttemptWhoseTokenIsTheCredentialByNowIsFound(t *testing.T) {
+	for _, name := range []string{"cloud-2025-07", "self-hosted-16"} {
+		s := newStandIn(t, edition(t, name))
+		s.restart(patient)
+		attempt := s.prepare(v1alpha1.KindAccountToken, 1)
+		minted, err := s.connection.Mint(t.Context(), attempt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		attempt.Release()
+		account, capabilities := s.connection.Account(), s.connection.Capabilities()
+		s.connection = s.unidentified(minted.Value)
+		s.connection.Believe(account, &capabilities)
+		inquiry := s.inquiry(v1alpha1.KindAccountToken, attempt.Record)
+		inquiry.Held = minted.Value
+		if got := s.settle(inquiry); got.Token == nil || got.Token.ID != minted.ID {
+			t.Errorf("%s: Settle did not find the token that the operator asks with", name)
+		}
+		inquiry.Held = value("ABCDEFGHIJKLMNOPQRST")
+		if got := s.settle(inquiry); got.Token != nil || got.Lost != "" {
+			t.Errorf("%s: Settle takes the credential for the token of an attempt, and nothing proves it", name)
+		}
+	}
+}
+
 func TestAConnectionIsMadeAnewOnlyIfItIsOfSomethingElse(t *testing.T) {
 	s := newStandIn(t, edition(t, "cloud-2026-08"))
 	key := keyNamed("some")

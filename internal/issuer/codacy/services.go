@@ -98,18 +98,6 @@ func (s *Services) Get(key Key) *Connection {
 	return s.connections[key]
 }
 
-// UsedBy are the issuers whose connection has the credential with this hash.
-func (s *Services) UsedBy(sha256 string) (keys []Key) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for key, c := range s.connections {
-		if c.credential == sha256 {
-			keys = append(keys, key)
-		}
-	}
-	return keys
-}
-
 // Disconnect forgets the connection of an issuer.
 func (s *Services) Disconnect(key Key) {
 	s.mu.Lock()

@@ -55,8 +55,11 @@ func (c *Connection) search(p place, record *v1alpha1.PendingToken, all []listed
 	if mine := named(all, record.Name); mine != nil {
 		return mine, nil
 	}
+	// Whoever wrote the value into the Secret got it from the service. That a list shows the same proves which one it is.
+	held := func(t *listed) bool { return whole(t.value) && t.value.Reveal() == inquiry.Held.Reveal() }
 	stranger := func(t *listed) bool {
-		if slices.Contains(record.ListedIDs, v1alpha1.ServiceID(t.id)) || c.isCredential(p, t) || inquiry.Disowned(t.id) {
+		// The issuer may have taken up what the Secret holds.
+		if slices.Contains(record.ListedIDs, v1alpha1.ServiceID(t.id)) || c.isCredential(p, t) && !held(t) || inquiry.Disowned(t.id) {
 			return true
 		}
 		_, known := inquiry.Known(t.id)
@@ -82,11 +85,8 @@ func (c *Connection) search(p place, record *v1alpha1.PendingToken, all []listed
 	case recognizes(seen):
 		return nil, nil // It would have been recognized.
 	}
-	for _, t := range unheard {
-		// Whoever wrote the value into the Secret got it from the service. That a list shows the same proves which one it is.
-		if value := inquiry.Held; !value.IsEmpty() && whole(t.value) && value.Reveal() == t.value.Reveal() {
-			return t, nil
-		}
+	if at := slices.IndexFunc(unheard, held); at >= 0 {
+		return unheard[at], nil
 	}
 	return nil, ids(unheard)
 }
