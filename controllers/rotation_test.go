@@ -46,6 +46,15 @@ func (f *fixture) eventuallyNonePrevious(t v1alpha1.Token) {
 	}).Should(gomega.BeEmpty())
 }
 
+// eventuallyRefused waits until the authority has seen that a token was struck off.
+func (f *fixture) eventuallyRefused(value []byte) {
+	f.t.Helper()
+	f.Eventually(func() int {
+		status, _ := f.authorize(f.issuer.Name, "api-token", value, "")
+		return status
+	}).Should(gomega.Equal(http.StatusUnauthorized))
+}
+
 func TestATokenIsReplacedRenewBeforeItsExpiry(t *testing.T) {
 	f := newFixture(t)
 	token := f.accountToken("early")
@@ -85,7 +94,7 @@ func TestARotationThatIsAskedForIsDoneOnce(t *testing.T) {
 	now.SetTime(previous.RevokeTime.Add(time.Second))
 	f.touch(token)
 	f.eventuallyNonePrevious(token)
-	f.expectStatus(first, http.StatusUnauthorized)
+	f.eventuallyRefused(first)
 	f.expectStatus(second, http.StatusOK)
 }
 
@@ -136,7 +145,7 @@ func TestAReplacedTokenIsKeptForAPodThatHoldsIt(t *testing.T) {
 	now.SetTime(now.Now().Add(3 * time.Minute))
 	f.touch(token)
 	f.eventuallyNonePrevious(token)
-	f.expectStatus(first, http.StatusUnauthorized)
+	f.eventuallyRefused(first)
 	f.Expect(readyCondition(token).Message).NotTo(gomega.ContainSubstring("kept"))
 }
 
