@@ -105,12 +105,17 @@ generate: bin/controller-gen bin/oapi-codegen bin/helm ## Regenerate deep copies
 lint: bin/golangci-lint ## Run the linters; .golangci.yml says what each is for.
 	bin/golangci-lint run
 
+.PHONY: alerts
+alerts: bin/promtool ## Test the alerts with Prometheus' own promtool.
+	bin/promtool check rules charts/tokensteward/files/alerts.yaml
+	bin/promtool test rules test/alerts/alerts.yaml
+
 .PHONY: fmt
 fmt: bin/golangci-lint ## Format the code.
 	bin/golangci-lint fmt
 
 .PHONY: verify
-verify: generate lint ## Regenerate, tidy, lint and vet; fail if that changes a file.
+verify: generate lint alerts ## Regenerate, tidy, lint and vet, test the alerts; fail if that changes a file.
 	go mod tidy
 	for tool in hack/tools/* hack/controlplane test/argocd; do (cd $$tool && go mod tidy) || exit 1; done
 	go vet ./... && go vet -tags e2e ./test/e2e/...
@@ -167,6 +172,10 @@ bin/helm: hack/tools/helm/go.mod
 $(CHART): $(CHART_FILES) bin/helm
 	rm -f bin/tokensteward-*.tgz
 	bin/helm package charts/tokensteward --destination bin
+
+bin/promtool: hack/tools/promtool/go.mod
+	@echo "alerts: building promtool; the first time takes minutes ..."
+	cd hack/tools/promtool && go build -tags remove_all_sd -o ../../../$@ github.com/prometheus/prometheus/cmd/promtool
 
 bin/golangci-lint: hack/tools/golangci-lint/go.mod
 	@echo "lint: building golangci-lint; the first time takes a minute ..."

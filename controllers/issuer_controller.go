@@ -31,6 +31,8 @@ import (
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=list
+// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
+// +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 // +kubebuilder:rbac:groups=apps,resources=deployments;statefulsets;daemonsets,verbs=get;patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups="",resources=events,namespace=tokensteward-system,verbs=create;patch
@@ -198,7 +200,7 @@ func (r *IssuerReconciler) judge(ctx context.Context, issuer v1alpha1.Issuer) (*
 func (r *IssuerReconciler) letGo(ctx context.Context, issuer v1alpha1.Issuer) error {
 	r.Services.Disconnect(keyOf(issuer))
 	r.tries.forget(keyOf(issuer))
-	metrics.OrphanedTokens.DeleteLabelValues(issuer.Kind(), issuer.GetNamespace(), issuer.GetName())
+	metrics.Forget(issuer.Kind(), issuer.GetNamespace(), issuer.GetName())
 	for _, name := range issuer.SharedStatus().CredentialsSecretNames {
 		if err := r.releaseCredentials(ctx, issuer, string(name)); err != nil {
 			return err

@@ -38,6 +38,7 @@ var (
 	k8s          client.Client
 	now          = &shiftedClock{}
 	authorityURL string
+	metricsURL   string
 	// allowedHost is the only one that a TokenIssuer may connect to.
 	allowedHost = testenv.FreeAddress()
 	issued      *leakcheck.Values
@@ -114,9 +115,9 @@ func startOperator(ctx context.Context) (stop func() error, err error) {
 		ServiceTimeout: serviceTimeout, ServicePause: time.Second, AllowedHosts: []string{allowedHost},
 		Namespace: testenv.Namespace, LeaderElection: false,
 		LeaseDuration: 15 * time.Second, RenewDeadline: renewDeadline, RetryPeriod: 2 * time.Second,
-		AuthorityAddress: testenv.FreeAddress(), AuthorityMaxStaleness: 30 * time.Second, MetricsAddress: "0", ProbeAddress: "0",
+		AuthorityAddress: testenv.FreeAddress(), AuthorityMaxStaleness: 30 * time.Second, MetricsAddress: testenv.FreeAddress(), MetricsAuthentication: true, ProbeAddress: "0",
 	}
-	authorityURL = "https://" + options.AuthorityAddress
+	authorityURL, metricsURL = "https://"+options.AuthorityAddress, "https://"+options.MetricsAddress+"/metrics"
 	ctx, cancel := context.WithCancel(ctx)
 	config := rest.CopyConfig(controlPlane.Operator)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &requests{next: next} })

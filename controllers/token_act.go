@@ -16,6 +16,7 @@ import (
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer"
 	"github.com/tokensteward/tokensteward/internal/lifecycle"
+	"github.com/tokensteward/tokensteward/internal/metrics"
 )
 
 // errFrozen ends an attempt that this process was too slow, or too long asleep, to carry on.
@@ -92,12 +93,12 @@ func (r *TokenReconciler) mint(ctx context.Context, s *state, plan lifecycle.Pla
 		s.missing = status.Token.Revision
 	}
 	r.takesOutOfSecret(s, s.observedSecret().SHA256)
-	s.cause = "which was due"
+	s.cause = metrics.CauseDue
 	if plan.Unscheduled {
-		s.cause = "which was not in the Secret any more"
+		s.cause = metrics.CauseLost
 	}
 	if asked := v1alpha1.RotateRequest(s.token); asked != "" {
-		status.LastRotateRequest, s.cause = asked, "as was asked for"
+		status.LastRotateRequest, s.cause = asked, metrics.CauseRequested
 		if now := metav1.NewTime(r.Clock.Now()); status.RenewalTime != nil && now.Before(status.RenewalTime) {
 			status.RenewalTime = &now // Should nothing come of this attempt, the token is still due.
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/lifecycle"
+	"github.com/tokensteward/tokensteward/internal/metrics"
 )
 
 // Reasons and actions of Events.
@@ -85,7 +86,12 @@ func (r *TokenReconciler) announce(ctx context.Context, s *state) {
 		r.Recorder.Eventf(s.token, nil, corev1.EventTypeWarning, eventMissing, "Issue",
 			"Revision %d was revoked at the service, and not by the operator: another token takes its place", s.missing)
 	}
+	key := issuerKey(s.token)
+	if revoked := len(s.revoked); revoked > 0 {
+		metrics.RevokedTokens.WithLabelValues(s.token.Kind(), key.Kind, key.Namespace, key.Name).Add(float64(revoked))
+	}
 	if minted := s.minted; minted != nil {
+		metrics.MintedTokens.WithLabelValues(s.token.Kind(), s.mintCause(), key.Kind, key.Namespace, key.Name).Inc()
 		name := v1alpha1.SecretName(s.token)
 		log.Info("Issued a token", "revision", minted.Revision, "secret", name, "expires", timeOf(minted.ExpirationTime))
 		expires := "does not expire"
@@ -121,12 +127,31 @@ func (r *TokenReconciler) announce(ctx context.Context, s *state) {
 	}
 }
 
+// mintCause is why a token was minted, in the words of the metric.
+func (s *state) mintCause() string {
+	switch {
+	case s.replaced == nil:
+		return metrics.CauseFirst
+	case s.cause == "":
+		return metrics.CauseDue
+	default:
+		return s.cause
+	}
+}
+
+// causes of a rotation in an Event's words.
+var causes = map[string]string{
+	metrics.CauseDue:       "which was due",
+	metrics.CauseRequested: "as was asked for",
+	metrics.CauseLost:      "which was not in the Secret any more",
+}
+
 // replacedNote tells which token another has taken the place of, why, and how long it stays valid.
 func (s *state) replacedNote() string {
 	if s.replaced == nil {
 		return ""
 	}
-	cause := cmp.Or(s.cause, "as was begun before") // By an earlier process.
+	cause := cmp.Or(causes[s.cause], "as was begun before") // By an earlier process.
 	return fmt.Sprintf(". It replaces revision %d, %s; that stays valid until %s", s.replaced.Revision, cause, s.replaced.RevokeTime.UTC().Format(time.RFC3339))
 }
 

@@ -26,6 +26,7 @@ import (
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	ctrlmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
@@ -84,7 +85,7 @@ func New(ctx context.Context, config *rest.Config, options *Options, clk clock.P
 		LeaseDuration:                 &options.LeaseDuration,
 		RenewDeadline:                 &options.RenewDeadline,
 		RetryPeriod:                   &options.RetryPeriod,
-		Metrics:                       metricsserver.Options{BindAddress: options.MetricsAddress},
+		Metrics:                       metricsOptions(options),
 		HealthProbeBindAddress:        options.ProbeAddress,
 	})
 	if err != nil {
@@ -122,6 +123,14 @@ func New(ctx context.Context, config *rest.Config, options *Options, clk clock.P
 	return mgr, nil
 }
 
+func metricsOptions(options *Options) metricsserver.Options {
+	served := metricsserver.Options{BindAddress: options.MetricsAddress}
+	if options.MetricsAuthentication {
+		served.SecureServing, served.FilterProvider = true, filters.WithAuthenticationAndAuthorization
+	}
+	return served
+}
+
 func addControllers(ctx context.Context, mgr ctrlmanager.Manager, live client.WithWatch, options *Options, clk clock.PassiveClock) error {
 	id := options.InstallationID
 	if id == "" {
@@ -145,6 +154,9 @@ func addControllers(ctx context.Context, mgr ctrlmanager.Manager, live client.Wi
 		return err
 	}
 	if err := controllers.SetupProjectTokens(mgr, tokens); err != nil {
+		return err
+	}
+	if err := controllers.SetupMetrics(mgr, services, options.scope()); err != nil {
 		return err
 	}
 	return controllers.SetupIssuers(mgr, controllers.IssuerReconciler{

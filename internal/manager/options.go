@@ -46,7 +46,9 @@ type Options struct {
 	AuthorityMaxStaleness time.Duration
 
 	MetricsAddress string
-	ProbeAddress   string
+	// MetricsAuthentication has metrics served over HTTPS, to whom the API server lets read them.
+	MetricsAuthentication bool
+	ProbeAddress          string
 
 	Log zap.Options
 }
@@ -87,7 +89,9 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 		"Names, besides those of the Service tokensteward-authority and localhost, for the self-made certificate.")
 	flags.DurationVar(&o.AuthorityMaxStaleness, "authority-max-staleness", 30*time.Second,
 		"How long a replica that is cut off from the API server goes on to answer from what it knows; then it answers 503 and is not ready. At least 15s.")
-	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", "0", "Where metrics are served over HTTP; 0 turns them off.")
+	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", "0", "Where metrics are served; 0 turns them off.")
+	flags.BoolVar(&o.MetricsAuthentication, "metrics-authentication", true,
+		"Serve metrics over HTTPS, and to those alone whom the API server knows and allows to get /metrics. Without, they are served over HTTP to everybody.")
 	flags.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "Where /healthz and /readyz are served over HTTP; 0 turns them off.")
 
 	controllerRuntime := flag.NewFlagSet("", flag.ContinueOnError)

@@ -5,6 +5,7 @@ package chart_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -44,6 +45,7 @@ clusterIssuers: {enabled: false}
 crds: {enabled: false}
 userRoles: {enabled: false}
 statusGuard: {enabled: false}
+metrics: {authentication: false}
 `
 
 // switches are all choices that the chart offers.
@@ -64,6 +66,9 @@ var switches = map[string]values{
 	"no pods":                        "permissions: {listPods: false}",
 	"restart workloads":              "permissions: {restartWorkloads: true}",
 	"list pods of one namespace":     "namespaces: [team-a]\npermissions: {listPods: true, restartWorkloads: true}",
+	"no metrics":                     "metrics: {enabled: false}",
+	"monitors and alerts":            "metrics: {serviceMonitor: {enabled: true, labels: {release: prometheus}}, prometheusRule: {enabled: true, labels: {release: prometheus}}}",
+	"metrics for everybody":          "metrics: {authentication: false}\nnetworkPolicy: {metricsFrom: [{namespaceSelector: {matchLabels: {name: monitoring}}}]}",
 	"an installation id":             "installationID: abcdef0123",
 	"other hosts and limits":         "allowedHosts: [codacy.example.com, 'other.example.com:8443']\nserviceRateLimits: [codacy.example.com=10/1s/5]",
 	"a load balancer":                "authority: {maxStaleness: 1m30s, service: {type: LoadBalancer, annotations: {example.com/internal: 'true'}}}",
@@ -109,6 +114,7 @@ var wrong = map[string]struct {
 	"a default issuer that is two":         {"defaultIssuer: {enabled: true, spec: {builtIn: {}, codacy: {}}}", "/defaultIssuer/spec"},
 	"a default issuer with a misspelling":  {"defaultIssuer: {enabled: true, spec: {builtIn: {}, grant: []}}", "'grant'"},
 	"a default issuer that nobody serves":  {"clusterIssuers: {enabled: false}" + builtInIssuer, "/clusterIssuers/enabled"},
+	"a scrape interval that is none":       {"metrics: {serviceMonitor: {interval: often}}", "/metrics/serviceMonitor/interval"},
 	"a log level that is none":             {"log: {level: loud}", "/log/level"},
 	"a port that is none":                  {"networkPolicy: {egressPorts: [70000]}", "/networkPolicy/egressPorts/0"},
 	"a flag that is none":                  {"extraArgs: [service-timeout]", "/extraArgs/0"},
@@ -208,7 +214,9 @@ func startAPIServer(t *testing.T) *testenv.ControlPlane {
 			t.Fatal(err)
 		}
 	}
-	installCertManagerCRD(t, cp)
+	installCRDs(t, cp, "cert-manager", "github.com/cert-manager/cert-manager", "deploy/crds/cert-manager.io_certificates.yaml")
+	const crds = "example/prometheus-operator-crd/monitoring.coreos.com_"
+	installCRDs(t, cp, "prometheus-operator", "github.com/prometheus-operator/prometheus-operator", crds+"servicemonitors.yaml", crds+"prometheusrules.yaml")
 	// A pod names its service account, which must be there.
 	for _, name := range []string{"tokens", "steward"} {
 		if err := cp.Client.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}); err != nil {
@@ -218,22 +226,25 @@ func startAPIServer(t *testing.T) *testenv.ControlPlane {
 	return cp
 }
 
-// installCertManagerCRD installs the CRD that the Go module of cert-manager comes with.
-func installCertManagerCRD(t *testing.T, cp *testenv.ControlPlane) {
+// installCRDs installs CRDs that a Go module comes with, which a module of our own under hack/tools pins.
+func installCRDs(t *testing.T, cp *testenv.ControlPlane, pinnedBy, module string, files ...string) {
 	t.Helper()
-	list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/cert-manager/cert-manager")
-	list.Dir = filepath.Join(testenv.Root(), "hack", "tools", "cert-manager")
-	directory, err := list.Output()
-	if err != nil {
-		t.Fatalf("finding cert-manager's module: %v", err)
+	download := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", module)
+	download.Dir = filepath.Join(testenv.Root(), "hack", "tools", pinnedBy)
+	output, err := download.Output()
+	var downloaded struct{ Dir string }
+	if err == nil {
+		err = json.Unmarshal(output, &downloaded)
 	}
-	file := filepath.Join(strings.TrimSpace(string(directory)), "deploy", "crds", "cert-manager.io_certificates.yaml")
-	for _, arguments := range [][]string{
-		{"apply", "--server-side", "-f", file},
-		{"wait", "--for=condition=Established", "crd/certificates.cert-manager.io", "--timeout=60s"},
-	} {
-		if output, err := cp.Kubectl(t.Context(), arguments...).CombinedOutput(); err != nil {
-			t.Fatalf("kubectl %s: %v: %s", arguments[0], err, output)
+	if err != nil {
+		t.Fatalf("finding the module %s: %v", module, err)
+	}
+	for _, file := range files {
+		path := filepath.Join(downloaded.Dir, filepath.FromSlash(file))
+		for _, arguments := range [][]string{{"apply", "--server-side", "-f", path}, {"wait", "--for=condition=Established", "--timeout=60s", "-f", path}} {
+			if output, err := cp.Kubectl(t.Context(), arguments...).CombinedOutput(); err != nil {
+				t.Fatalf("kubectl %s: %v: %s", arguments[0], err, output)
+			}
 		}
 	}
 }

@@ -24,6 +24,9 @@ const (
 	ofUsers      = "Of users"
 )
 
+// clusterScoped are the resources that are in no namespace.
+var clusterScoped = []string{"clustertokenissuers", "clustertokenissuers/status", "namespaces", "tokenreviews", "subjectaccessreviews"}
+
 // permission is one verb on one resource. with names the values of the chart that it needs.
 type permission struct{ where, group, resource, verb string }
 
@@ -115,7 +118,7 @@ func rendered(t *testing.T, objects []*unstructured.Unstructured) sets.Set[permi
 					p.where = inOwn
 				case o.GetNamespace() != "":
 					p.where = inNamespaces
-				case strings.HasPrefix(p.resource, "clustertokenissuers") || p.resource == "namespaces":
+				case slices.Contains(clusterScoped, p.resource):
 					p.where = ofCluster
 				default:
 					p.where = inNamespaces
@@ -146,17 +149,17 @@ func TestThePermissionsAreTheDocumentedOnes(t *testing.T) {
 		// with are the values that docs/security.md makes permissions depend on.
 		with []string
 	}{
-		"defaults":         {"", []string{"clusterIssuers.enabled", "permissions.listPods"}},
-		"no pods":          {"permissions: {listPods: false}", []string{"clusterIssuers.enabled"}},
-		"a default issuer": {builtInIssuer, []string{"clusterIssuers.enabled", "defaultIssuer.enabled", "permissions.listPods"}},
+		"defaults":         {"", []string{"metrics.enabled", "metrics.authentication", "clusterIssuers.enabled", "permissions.listPods"}},
+		"no pods":          {"permissions: {listPods: false}", []string{"metrics.enabled", "metrics.authentication", "clusterIssuers.enabled"}},
+		"a default issuer": {builtInIssuer, []string{"metrics.enabled", "metrics.authentication", "clusterIssuers.enabled", "defaultIssuer.enabled", "permissions.listPods"}},
 		"everything": {
 			"permissions: {listPods: true, restartWorkloads: true}" + builtInIssuer,
-			[]string{"clusterIssuers.enabled", "defaultIssuer.enabled", "permissions.listPods", "permissions.restartWorkloads"},
+			[]string{"metrics.enabled", "metrics.authentication", "clusterIssuers.enabled", "defaultIssuer.enabled", "permissions.listPods", "permissions.restartWorkloads"},
 		},
-		"no cluster issuers":                       {"clusterIssuers: {enabled: false}", []string{"permissions.listPods"}},
-		"one namespace":                            {"namespaces: [team-a]", []string{"clusterIssuers.enabled", "namespaces", "permissions.listPods"}},
-		"one namespace and everything":             {"namespaces: [team-a]\npermissions: {listPods: true, restartWorkloads: true}" + builtInIssuer, []string{"clusterIssuers.enabled", "namespaces", "defaultIssuer.enabled", "permissions.listPods", "permissions.restartWorkloads"}},
-		"one namespace and nothing of the cluster": {noClusterScope, []string{"namespaces", "permissions.listPods"}},
+		"no cluster issuers":                       {"clusterIssuers: {enabled: false}", []string{"metrics.enabled", "metrics.authentication", "permissions.listPods"}},
+		"one namespace":                            {"namespaces: [team-a]", []string{"metrics.enabled", "metrics.authentication", "clusterIssuers.enabled", "namespaces", "permissions.listPods"}},
+		"one namespace and everything":             {"namespaces: [team-a]\npermissions: {listPods: true, restartWorkloads: true}" + builtInIssuer, []string{"metrics.enabled", "metrics.authentication", "clusterIssuers.enabled", "namespaces", "defaultIssuer.enabled", "permissions.listPods", "permissions.restartWorkloads"}},
+		"one namespace and nothing of the cluster": {noClusterScope, []string{"metrics.enabled", "namespaces", "permissions.listPods"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := sets.New[permission]()

@@ -56,7 +56,9 @@ type outage struct {
 	// cause is in our words.
 	cause string
 	// notDone: the request had no effect, and will have none.
-	notDone    bool
+	notDone bool
+	// status of the answer; 0 if there was none.
+	status     int
 	retryAfter time.Duration
 	// again: it makes sense to repeat it at once.
 	again bool
@@ -77,9 +79,11 @@ type client struct {
 	limiter    *limiter
 	breaker    *gobreaker.TwoStepCircuitBreaker[any]
 	clock      clock.PassiveClock
+	// observe is told of each request: its operation, the status of its answer, and how long it took.
+	observe func(operation, code string, took time.Duration)
 }
 
-func newClient(config *Config, limits *limiter, options *Options, changed func()) (*client, error) {
+func newClient(config *Config, limits *limiter, options *Options, changed func(), observe func(operation, code string, took time.Duration)) (*client, error) {
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool() // A container without certificates: then caBundle has to do.
@@ -104,7 +108,7 @@ func newClient(config *Config, limits *limiter, options *Options, changed func()
 			// The credential goes to the host that the issuer names, and to no other.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		credential: config.Credential, limiter: limits, clock: options.Clock,
+		credential: config.Credential, limiter: limits, clock: options.Clock, observe: observe,
 		breaker: gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 			MaxRequests:   1,
 			IsExcluded:    func(err error) bool { return errors.Is(err, context.Canceled) }, // It says nothing of the service.
@@ -154,7 +158,9 @@ func (c *client) try(request *http.Request) (*http.Response, error) {
 		return nil, &outage{cause: "it did not answer before, and is left alone for a while", notDone: true}
 	}
 	c.limiter.use(request.Context(), c.clock.Now())
+	began := c.clock.Now()
 	response, err := c.exchange(request)
+	c.observe(operationOf(request.Method, request.URL.EscapedPath()), codeOf(response, err), c.clock.Since(began))
 	var failed *outage
 	switch {
 	case request.Context().Err() != nil:
@@ -195,9 +201,9 @@ func (c *client) exchange(request *http.Request) (*http.Response, error) {
 		cause, again := causeOf(err)
 		return nil, &outage{cause: cause, again: again}
 	case response.StatusCode == http.StatusTooManyRequests:
-		return nil, &outage{cause: "it has had too many requests (429)", notDone: true, again: true, retryAfter: c.retryAfter(response)}
+		return nil, &outage{cause: "it has had too many requests (429)", notDone: true, status: response.StatusCode, again: true, retryAfter: c.retryAfter(response)}
 	case response.StatusCode == http.StatusRequestTimeout || response.StatusCode >= 500:
-		return nil, &outage{cause: fmt.Sprintf("it answered %d", response.StatusCode), again: true, retryAfter: c.retryAfter(response)}
+		return nil, &outage{cause: fmt.Sprintf("it answered %d", response.StatusCode), status: response.StatusCode, again: true, retryAfter: c.retryAfter(response)}
 	case response.StatusCode >= 300:
 		return nil, &refusal{status: response.StatusCode, constant: constantIn(body)}
 	case len(body) > maxAnswer:
@@ -264,4 +270,50 @@ func causeOf(err error) (cause string, again bool) {
 	default:
 		return "the connection failed", true
 	}
+}
+
+// operationOf is what Codacy's description calls the operation of a request.
+func operationOf(method, escapedPath string) string {
+	_, path, _ := strings.Cut(escapedPath, "/api/v3/")
+	segments := strings.Split(path, "/")
+	account, repository := segments[0] == "user", segments[0] == "organizations" && len(segments) >= 5
+	switch {
+	case account && len(segments) == 1:
+		return "getUser"
+	case account && len(segments) == 2 && method == http.MethodGet:
+		return "getUserApiTokens"
+	case account && len(segments) == 2 && method == http.MethodPost:
+		return "createUserApiToken"
+	case account && method == http.MethodDelete:
+		return "deleteUserApiToken"
+	case repository && len(segments) == 5:
+		return "getRepository"
+	case repository && method == http.MethodGet:
+		return "listRepositoryApiTokens"
+	case repository && method == http.MethodPost:
+		return "createRepositoryApiToken"
+	case repository && method == http.MethodDelete:
+		return "deleteRepositoryApiToken"
+	default:
+		return "other"
+	}
+}
+
+// codeOf is the status of an answer; none if there was no answer.
+func codeOf(response *http.Response, err error) string {
+	var no *refusal
+	var failed *outage
+	status := 0
+	switch {
+	case err == nil:
+		status = response.StatusCode
+	case errors.As(err, &no):
+		status = no.status
+	case errors.As(err, &failed):
+		status = failed.status
+	}
+	if status == 0 {
+		return "none"
+	}
+	return strconv.Itoa(status)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy/api"
+	"github.com/tokensteward/tokensteward/internal/metrics"
 )
 
 var errInvalidCABundle = &issuer.Error{
@@ -59,7 +60,9 @@ func newConnection(services *Services, key Key, config Config) (*Connection, err
 		services: services, options: &services.options, key: key, config: config, credential: config.Credential.SHA256(), host: strings.TrimSuffix(address.Host, ":443"),
 		places: map[place]*watched{}, fingerprints: map[int64]bool{}, bare: map[string]bool{},
 	}
-	c.client, err = newClient(&config, services.limiterOf(c.host), c.options, c.breakerChanged)
+	c.client, err = newClient(&config, services.limiterOf(c.host), c.options, c.breakerChanged, func(operation, code string, took time.Duration) {
+		metrics.ServiceRequests.WithLabelValues(operation, code, key.Kind, key.Namespace, key.Name).Observe(took.Seconds())
+	})
 	if err != nil {
 		return nil, err
 	}

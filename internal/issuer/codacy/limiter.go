@@ -56,6 +56,13 @@ func newLimiter(limit Limit, now time.Time) *limiter {
 	return l
 }
 
+// left is how many requests may be made now; never below 0.
+func (l *limiter) left(now time.Time) float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(0, l.all.TokensAt(now))
+}
+
 // turn says how long a resource has to wait until it may make so many requests; 0: it may make them now. The place in
 // the queue is kept for it.
 func (l *limiter) turn(key types.UID, requests int, now time.Time) time.Duration {

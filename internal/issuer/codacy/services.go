@@ -98,6 +98,17 @@ func (s *Services) Get(key Key) *Connection {
 	return s.connections[key]
 }
 
+// RequestsLeft says by host how many requests may be made now, of those that a burst may have.
+func (s *Services) RequestsLeft() map[string]float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := map[string]float64{}
+	for host, limiter := range s.limiters {
+		left[host] = limiter.left(s.options.Clock.Now())
+	}
+	return left
+}
+
 // Disconnect forgets the connection of an issuer.
 func (s *Services) Disconnect(key Key) {
 	s.mu.Lock()
