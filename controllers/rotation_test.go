@@ -240,3 +240,25 @@ func (f *fixture) eventReasons() (reasons []string) {
 	}
 	return reasons
 }
+
+func TestASuspendedTokenIsNotRenewedAndTellsWhenItHasExpired(t *testing.T) {
+	f := newFixture(t)
+	token := f.rotating("suspended", nil)
+	f.change(token, func() { token.Spec.Suspend = true })
+	f.eventuallyReady(token, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+	begin := now.Now()
+	defer now.SetTime(begin)
+	now.SetTime(token.Status.RenewalTime.Add(time.Hour))
+	f.touch(token)
+	f.eventuallyTouched(token)
+	f.Expect(token.Status.Token.Revision).To(gomega.Equal(int64(1)))
+	f.Expect(readyCondition(token).Status).To(gomega.Equal(metav1.ConditionTrue))
+
+	now.SetTime(token.Status.Token.ExpirationTime.Add(time.Second))
+	f.touch(token)
+	f.eventuallyReady(token, metav1.ConditionFalse, v1alpha1.ReasonSuspended)
+	f.Expect(token.Status.Token.Revision).To(gomega.Equal(int64(1)))
+	f.change(token, func() { token.Spec.Suspend = false })
+	f.eventuallyRevision(token, 2)
+	f.eventuallyReady(token, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+}
