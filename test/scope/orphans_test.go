@@ -77,7 +77,9 @@ func orphans(s *scene, issuer client.Object) string {
 	s.Expect(err).NotTo(gomega.HaveOccurred())
 	var text strings.Builder
 	for _, family := range families {
-		text.WriteString(family.String())
+		if family.GetName() == "tokensteward_orphaned_tokens" {
+			text.WriteString(family.String())
+		}
 	}
 	found := regexp.MustCompile(`name:"issuer_namespace"\s+value:"` + issuer.GetNamespace() + `"\}.*?gauge:\{\s*value:\s*(\d+)`).FindStringSubmatch(text.String())
 	if found == nil {
