@@ -1,6 +1,7 @@
 package controllers_test
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/onsi/gomega"
@@ -88,7 +89,7 @@ func TestWhatIsAppliedFromGitStaysInSync(t *testing.T) {
 func contains(there, wanted any) bool {
 	want, ok := wanted.(map[string]any)
 	if !ok {
-		return equal(there, wanted)
+		return reflect.DeepEqual(there, wanted)
 	}
 	got, ok := there.(map[string]any)
 	if !ok {
@@ -100,9 +101,4 @@ func contains(there, wanted any) bool {
 		}
 	}
 	return true
-}
-
-func equal(a, b any) bool {
-	same, err := gomega.Equal(b).Match(a)
-	return err == nil && same
 }

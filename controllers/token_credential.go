@@ -23,7 +23,11 @@ func (r *TokenReconciler) observeUse(ctx context.Context, s *state) error {
 		return nil
 	}
 	var err error
-	if s.takers, err = r.takersOf(ctx, s); err != nil || s.token.GetDeletionTimestamp().IsZero() || v1alpha1.Abandoned(s.token) {
+	s.takers, err = r.takersOf(ctx, s)
+	for _, i := range s.takers {
+		s.asking = append(s.asking, r.credentialsIn(i)...)
+	}
+	if err != nil || s.token.GetDeletionTimestamp().IsZero() || v1alpha1.Abandoned(s.token) {
 		return err // Who abandons it gives up who needs it.
 	}
 	for _, i := range s.takers {
@@ -71,20 +75,20 @@ func (r *TokenReconciler) takersOf(ctx context.Context, s *state) (takers []v1al
 
 // inUse says whether the operator asks a service with a token of this resource, or is about to: with the current one, if an
 // issuer takes it from the Secret.
-func (r *TokenReconciler) inUse(s *state, sha256 string) bool {
+func (s *state) inUse(sha256 string) bool {
 	if current := s.token.SharedStatus().Token; len(s.takers) > 0 && current != nil && current.SHA256 == sha256 {
 		return true
 	}
-	return slices.ContainsFunc(s.takers, func(i v1alpha1.Issuer) bool { return r.asksWith(i, sha256) })
+	return sha256 != "" && slices.Contains(s.asking, sha256)
 }
 
-// asksWith says whether an issuer asks its service with a credential, or did when it was connected last.
-func (r *TokenReconciler) asksWith(i v1alpha1.Issuer, sha256 string) bool {
-	if sha256 == "" {
-		return false
+// credentialsIn are the hashes of the credentials that an issuer asks its service with, and did when it was connected last.
+func (r *TokenReconciler) credentialsIn(i v1alpha1.Issuer) []string {
+	hashes := []string{i.SharedStatus().CredentialSHA256}
+	if c := r.Services.Get(keyOf(i)); c != nil {
+		hashes = append(hashes, c.Credential())
 	}
-	c := r.Services.Get(keyOf(i))
-	return c != nil && c.Credential() == sha256 || i.SharedStatus().CredentialSHA256 == sha256
+	return hashes
 }
 
 // credentialOfOthers refuses to take over a token that an issuer asks its service with, unless the Secret is where it takes it
@@ -96,7 +100,7 @@ func (r *TokenReconciler) credentialOfOthers(ctx context.Context, s *state, valu
 	}
 	for _, i := range issuers {
 		taken := slices.ContainsFunc(s.takers, func(taker v1alpha1.Issuer) bool { return keyOf(taker) == keyOf(i) })
-		if !taken && i.SharedSpec().Codacy != nil && r.asksWith(i, value.SHA256()) {
+		if !taken && i.SharedSpec().Codacy != nil && slices.Contains(r.credentialsIn(i), value.SHA256()) {
 			return &issuer.Error{
 				Reason: v1alpha1.ReasonAdoptionRefused, Stalled: true,
 				Message: fmt.Sprintf("The Secret %q holds the credential of an issuer, which would be revoked when it is replaced. "+

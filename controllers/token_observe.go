@@ -63,11 +63,11 @@ type state struct {
 	sightings *sightings
 	// builtIn: the issuer is.
 	builtIn bool
-	// takers are the issuers that take their credential from the Secret, and needed says why it has to live on. inUse says
-	// whether the operator asks a service with a token of this hash.
+	// takers are the issuers that take their credential from the Secret, asking are the hashes of what they ask their services
+	// with, and needed says why it has to live on.
 	takers []v1alpha1.Issuer
+	asking []string
 	needed *lifecycle.Problem
-	inUse  func(sha256 string) bool
 
 	// minted, revoked, expired and left are what act did, for the Events. replaced is the token that minted took the place of,
 	// if there was one, and cause why.
@@ -100,7 +100,6 @@ func (r *TokenReconciler) observe(ctx context.Context, key types.NamespacedName)
 	}
 	stored.SetManagedFields(nil)
 	s := &state{stored: stored, token: stored.DeepCopyObject().(v1alpha1.Token), sightings: r.sightings}
-	s.inUse = func(sha256 string) bool { return r.inUse(s, sha256) }
 	s.owner = fmt.Sprintf("%s/%s/%s/%s/%s", r.InstallationID, stored.Kind(), stored.GetNamespace(), stored.GetName(), stored.GetUID())
 	r.observeStatus(s)
 

@@ -8,10 +8,11 @@ import (
 )
 
 func deleting(o *Observation) *Plan {
+	if !o.Deleting {
+		return nil
+	}
 	ended := o.ended()
 	switch {
-	case !o.Deleting:
-		return nil
 	case !o.Finalizer:
 		return &Plan{Action: Wait}
 	case o.Retain && !o.Secret.Confirmed && o.unseen():
