@@ -67,16 +67,8 @@ func (m *matrix) playAtEveryRequest(ctx context.Context, p play) {
 			asked := m.server.Requests()[m.creates()]
 			requests, fatal := p.run(ctx, at, when)
 			m.row.asked += m.server.Requests()[m.creates()] - asked
-			if m.t.Failed() {
-				m.t.Fatalf("%s, killed %s request %d; the requests were:\n%s\nthe operator's log:\n%s", p.name, when, at, strings.Join(requests, "\n"), m.operator.Log())
-			}
-			m.cleanUp()
-			time.Sleep(quiet) // The Events must not be counted as the next one's.
+			m.conclude(p.name, requests, at, when, fatal)
 			if !fatal {
-				m.t.Logf("%s: %d requests, killed %s each of them:\n%s", p.name, len(requests), when, strings.Join(requests, "\n"))
-				if at < 4 {
-					m.t.Fatalf("%s in %d requests: the killer does not see them", p.name, len(requests))
-				}
 				break
 			}
 			m.row.kills++

@@ -207,19 +207,25 @@ func (m *matrix) run(ctx context.Context, s scenario, at int, when moment) (fata
 		m.eventuallyDone(ctx, token, func() bool { return m.gone(ctx, token) })
 		m.witness(ctx, token, true)
 	}
+	m.row.asked += m.server.Requests()[m.creates()] - asked
+	m.conclude(s.name, requests, at, when, fatal)
+	return fatal && at > 0
+}
+
+// conclude ends one play of a scenario, of which these were the requests.
+func (m *matrix) conclude(name string, requests []string, at int, when moment, fatal bool) {
+	m.t.Helper()
 	if m.t.Failed() {
-		m.t.Fatalf("%s, killed %s request %d; the requests were:\n%s\nthe operator's log:\n%s", s.name, when, at, strings.Join(requests, "\n"), m.operator.Log())
+		m.t.Fatalf("%s, killed %s request %d; the requests were:\n%s\nthe operator's log:\n%s", name, when, at, strings.Join(requests, "\n"), m.operator.Log())
 	}
 	if !fatal && at > 0 {
-		m.t.Logf("%s: %d requests, killed %s each of them:\n%s", s.name, len(requests), when, strings.Join(requests, "\n"))
+		m.t.Logf("%s: %d requests, killed %s each of them:\n%s", name, len(requests), when, strings.Join(requests, "\n"))
 		if len(requests) < 4 && m.killer.words == "" {
-			m.t.Fatalf("%s in %d requests: the killer does not see them", s.name, len(requests))
+			m.t.Fatalf("%s in %d requests: the killer does not see them", name, len(requests))
 		}
 	}
-	m.row.asked += m.server.Requests()[m.creates()] - asked
 	m.cleanUp()
-	time.Sleep(quiet) // The Events of the deletion must not be counted as the next mint's.
-	return fatal && at > 0
+	time.Sleep(quiet) // The Events of this play must not be counted as the next one's.
 }
 
 func (m *matrix) creates() string {
