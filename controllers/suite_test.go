@@ -36,6 +36,8 @@ import (
 var (
 	controlPlane *testenv.ControlPlane
 	k8s          client.Client
+	// cached is what the operator sees, which may be behind what the API server has.
+	cached       client.Reader
 	now          = &shiftedClock{}
 	authorityURL string
 	metricsURL   string
@@ -126,6 +128,7 @@ func startOperator(ctx context.Context) (stop func() error, err error) {
 		cancel()
 		return nil, err
 	}
+	cached = mgr.GetClient()
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
 	return func() error { cancel(); return <-ended }, nil

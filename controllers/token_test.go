@@ -209,7 +209,7 @@ func TestAnIssuerIsKeptUntilNothingRefersToIt(t *testing.T) {
 	f := newFixture(t)
 	alice := f.issuedAccountToken("alice")
 	f.Expect(k8s.Delete(f.ctx, f.issuer)).To(gomega.Succeed())
-	f.Eventually(func() string { return f.issuerReason() }).Should(gomega.Equal(v1alpha1.ReasonInUse))
+	f.Eventually(f.issuerReason).Should(gomega.Equal(v1alpha1.ReasonInUse))
 	f.expectStatus(f.secret(alice).Data["API_TOKEN"], http.StatusOK)
 	f.Expect(k8s.Delete(f.ctx, alice)).To(gomega.Succeed())
 	f.eventuallyGone(alice)
@@ -223,7 +223,7 @@ func TestAnIssuerWithASelectorThatNobodyUnderstandsSaysSo(t *testing.T) {
 			MatchExpressions: []v1alpha1.NamespaceSelectorRequirement{{Key: "tier", Operator: metav1.LabelSelectorOpIn}},
 		}
 	})
-	f.Eventually(func() string { return f.issuerReason() }).Should(gomega.Equal(v1alpha1.ReasonInvalidSelector))
+	f.Eventually(f.issuerReason).Should(gomega.Equal(v1alpha1.ReasonInvalidSelector))
 }
 
 func TestAStatusFromABackupIsNotBelieved(t *testing.T) {
@@ -294,9 +294,12 @@ func (f *fixture) issuerStatus() v1alpha1.IssuerStatus {
 	return issuer.Status
 }
 
+// issuerReason is the reason of the issuer's Ready condition that the operator goes by.
 func (f *fixture) issuerReason() string {
 	f.t.Helper()
-	for _, condition := range f.issuerStatus().Conditions {
+	var issuer v1alpha1.ClusterTokenIssuer
+	f.Expect(client.IgnoreNotFound(cached.Get(f.ctx, client.ObjectKeyFromObject(f.issuer), &issuer))).To(gomega.Succeed())
+	for _, condition := range issuer.Status.Conditions {
 		if condition.Type == v1alpha1.ConditionReady {
 			return condition.Reason
 		}
