@@ -56,6 +56,10 @@ deploy: $(CHART) bin/helm ## Install or upgrade the chart in the current cluster
 undeploy: bin/helm ## Remove operator, CRDs and namespace; refuses while tokens exist, unless TOKENS=revoke or TOKENS=keep.
 	HELM=bin/helm KUBECTL=$$(hack/controlplane/assets.sh)/kubectl hack/undeploy.sh
 
+.PHONY: plugin
+plugin: bin/kubectl-steward bin/kubectl_complete-steward ## Build the kubectl plugin; with bin/ on the PATH there is `kubectl steward`.
+	@echo "plugin: put $(CURDIR)/bin on the PATH, or copy bin/kubectl-steward and bin/kubectl_complete-steward to where kubectl is."
+
 ##@ Develop
 
 .PHONY: build
@@ -69,6 +73,8 @@ test: bin/manager bin/helm ## Run all tests, on a real kube-apiserver and etcd.
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh kube-controller-manager) go test -p 1 -timeout 40m ./test/...
 	@echo "test: the tool that writes the image ..."
 	cd hack/tools/image && go test ./...
+	@echo "test: the dashboard, with Prometheus' engine ..."
+	cd hack/tools/dashboard && go test -count=1 ./... # Go's cache sees no change of a file outside of the module.
 	@echo "test: compiling Argo CD's engine; the first time takes minutes ..."
 	cd test/argocd && go test ./...
 
@@ -110,12 +116,16 @@ alerts: bin/promtool ## Test the alerts with Prometheus' own promtool.
 	bin/promtool check rules charts/tokensteward/files/alerts.yaml
 	bin/promtool test rules test/alerts/alerts.yaml
 
+.PHONY: dashboard
+dashboard: ## Draw docs/images/dashboard.svg: the chart's dashboard of a made day, its queries run by Prometheus' engine.
+	cd hack/tools/dashboard && go run . ../../../charts/tokensteward/files/dashboard.json ../../../docs/images/dashboard.svg
+
 .PHONY: fmt
 fmt: bin/golangci-lint ## Format the code.
 	bin/golangci-lint fmt
 
 .PHONY: verify
-verify: generate lint alerts ## Regenerate, tidy, lint and vet, test the alerts; fail if that changes a file.
+verify: generate lint alerts dashboard ## Regenerate, tidy, lint and vet, test the alerts; fail if that changes a file.
 	go mod tidy
 	for tool in hack/tools/* hack/controlplane test/argocd; do (cd $$tool && go mod tidy) || exit 1; done
 	go vet ./... && go vet -tags e2e ./test/e2e/...
@@ -142,6 +152,13 @@ bin/demo: $(GO_FILES) go.mod go.sum
 
 bin/codacy-standin: $(GO_FILES) go.mod go.sum
 	CGO_ENABLED=0 go build -trimpath -o $@ ./hack/codacy-standin
+
+bin/kubectl-steward: $(GO_FILES) go.mod go.sum charts/tokensteward/Chart.yaml
+	@echo "plugin: compiling; the first time takes a minute ..."
+	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X github.com/tokensteward/tokensteward/internal/version.Version=$(VERSION)" -o $@ ./cmd/kubectl-steward
+
+bin/kubectl_complete-steward: hack/plugin/kubectl_complete-steward
+	cp $< $@
 
 bin/linux_%/manager: hack/build.sh $(GO_FILES) go.mod go.sum charts/tokensteward/Chart.yaml
 	@echo "image: compiling the operator for linux/$*; the first time takes minutes ..."

@@ -26,27 +26,16 @@ func (c *claims) add(t v1alpha1.Token, url string) {
 	if t.SharedStatus().OwnerUID != t.GetUID() {
 		return
 	}
-	record := func(id, name, sha256, at string) {
-		if at != url {
-			return
+	for _, record := range t.SharedStatus().Records() {
+		if record.URL != url {
+			continue
 		}
-		if id != "" {
-			c.hashes[id] = sha256
+		if record.ID != "" {
+			c.hashes[record.ID] = record.SHA256
 		}
-		if name != "" {
-			c.names[name] = true
+		if record.Name != "" {
+			c.names[record.Name] = true
 		}
-	}
-	status := t.SharedStatus()
-	if current := status.Token; current != nil {
-		record(current.ID, current.Name, current.SHA256, current.URL)
-	}
-	if pending := status.Pending; pending != nil {
-		record(pending.ID, pending.Name, pending.SHA256, pending.URL)
-	}
-	for i := range status.PreviousTokens {
-		previous := &status.PreviousTokens[i]
-		record(previous.ID, previous.Name, previous.SHA256, previous.URL)
 	}
 }
 

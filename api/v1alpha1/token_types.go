@@ -527,6 +527,25 @@ type SecretReference struct {
 	Name string `json:"name"`
 }
 
+// TokenRecord is what the status says of a token, or of an attempt to mint one, by which it is known at its service.
+// +kubebuilder:object:generate=false
+type TokenRecord struct{ ID, Name, SHA256, URL string }
+
+// Records are the tokens, and the attempts, that a status knows of.
+func (s *TokenStatus) Records() (records []TokenRecord) {
+	if t := s.Token; t != nil {
+		records = append(records, TokenRecord{t.ID, t.Name, t.SHA256, t.URL})
+	}
+	if t := s.Pending; t != nil {
+		records = append(records, TokenRecord{t.ID, t.Name, t.SHA256, t.URL})
+	}
+	for i := range s.PreviousTokens {
+		t := &s.PreviousTokens[i]
+		records = append(records, TokenRecord{t.ID, t.Name, t.SHA256, t.URL})
+	}
+	return records
+}
+
 // SecretName is the name of the Secret that the token is written to.
 func SecretName(t Token) string {
 	if target := t.SharedSpec().Secret; target != nil && target.Name != "" {

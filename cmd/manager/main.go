@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/tokensteward/tokensteward/internal/manager"
+	"github.com/tokensteward/tokensteward/internal/version"
 )
 
 func main() {
@@ -30,7 +31,7 @@ func run() error {
 	showVersion := pflag.Bool("version", false, "Print the version and exit.")
 	pflag.Parse()
 	if *showVersion {
-		fmt.Println(manager.Version)
+		fmt.Println(version.Version)
 		return nil
 	}
 	if err := options.Validate(); err != nil {
@@ -39,7 +40,7 @@ func run() error {
 	log := zap.New(zap.UseFlagOptions(&options.Log))
 	ctrl.SetLogger(log)
 	klog.SetLogger(log)
-	log.Info("tokensteward starts", "version", manager.Version)
+	log.Info("tokensteward starts", "version", version.Version)
 	if err := manager.PingConnections(); err != nil {
 		return err
 	}

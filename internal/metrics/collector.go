@@ -10,6 +10,9 @@ import (
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 )
 
+// RequestsLeft is the metric that the kubectl plugin reads.
+const RequestsLeft = "tokensteward_service_requests_left"
+
 var (
 	tokenLabels = append([]string{"kind", "namespace", "name"}, issuerLabels...)
 
@@ -24,7 +27,7 @@ var (
 	issuerAvailable  = prometheus.NewDesc("tokensteward_issuer_service_available", "1 if the issuer's service answers, 0 while it is left alone because it did not.", issuerLabels, nil)
 	issuerRetained   = prometheus.NewDesc("tokensteward_issuer_retained_tokens", "Tokens in the issuer's status.retained, which were left at its service on purpose.", issuerLabels, nil)
 
-	serviceBudget = prometheus.NewDesc("tokensteward_service_requests_left", "How many requests may be made to a host at once now, of the burst in --service-rate-limits.", []string{"host"}, nil)
+	serviceBudget = prometheus.NewDesc(RequestsLeft, "How many requests may be made to a host at once now, of the burst in --service-rate-limits.", []string{"host"}, nil)
 )
 
 // Source is what the collector reads when it is scraped.

@@ -68,6 +68,7 @@ var switches = map[string]values{
 	"list pods of one namespace":     "namespaces: [team-a]\npermissions: {listPods: true, restartWorkloads: true}",
 	"no metrics":                     "metrics: {enabled: false}",
 	"monitors and alerts":            "metrics: {serviceMonitor: {enabled: true, labels: {release: prometheus}}, prometheusRule: {enabled: true, labels: {release: prometheus}}}",
+	"a dashboard":                    "metrics: {dashboard: {enabled: true, labels: {grafana_dashboard: '1', team: platform}}}",
 	"metrics for everybody":          "metrics: {authentication: false}\nnetworkPolicy: {metricsFrom: [{namespaceSelector: {matchLabels: {name: monitoring}}}]}",
 	"an installation id":             "installationID: abcdef0123",
 	"other hosts and limits":         "allowedHosts: [codacy.example.com, 'other.example.com:8443']\nserviceRateLimits: [codacy.example.com=10/1s/5]",
@@ -115,6 +116,7 @@ var wrong = map[string]struct {
 	"a default issuer with a misspelling":  {"defaultIssuer: {enabled: true, spec: {builtIn: {}, grant: []}}", "'grant'"},
 	"a default issuer that nobody serves":  {"clusterIssuers: {enabled: false}" + builtInIssuer, "/clusterIssuers/enabled"},
 	"a scrape interval that is none":       {"metrics: {serviceMonitor: {interval: often}}", "/metrics/serviceMonitor/interval"},
+	"a label that is a number":             {"metrics: {dashboard: {labels: {grafana_dashboard: 1}}}", "/metrics/dashboard/labels/grafana_dashboard"},
 	"a log level that is none":             {"log: {level: loud}", "/log/level"},
 	"a port that is none":                  {"networkPolicy: {egressPorts: [70000]}", "/networkPolicy/egressPorts/0"},
 	"a flag that is none":                  {"extraArgs: [service-timeout]", "/extraArgs/0"},
@@ -329,6 +331,37 @@ func TestATeamCanInstallWithoutAnythingOfTheCluster(t *testing.T) {
 		if o.GetNamespace() != namespace && o.GetNamespace() != "team-a" {
 			t.Errorf("%s %s is in the namespace %q", o.GetKind(), o.GetName(), o.GetNamespace())
 		}
+	}
+}
+
+func TestTheDashboardIsWhereGrafanasSidecarLooks(t *testing.T) {
+	want, err := os.ReadFile(filepath.Join(chart, "files", "dashboard.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	find := func(v values) (maps []*unstructured.Unstructured) {
+		for _, o := range render(t, v) {
+			if o.GetKind() == "ConfigMap" && o.GetName() == "tokensteward-dashboard" {
+				maps = append(maps, o)
+			}
+		}
+		return maps
+	}
+	for _, v := range []values{"", "metrics: {enabled: false, dashboard: {enabled: true}}"} {
+		if found := find(v); len(found) > 0 {
+			t.Errorf("a dashboard with the values %q", v)
+		}
+	}
+	found := find("metrics: {dashboard: {enabled: true}}")
+	if len(found) != 1 {
+		t.Fatalf("%d dashboards", len(found))
+	}
+	if label := found[0].GetLabels()["grafana_dashboard"]; label != "1" {
+		t.Errorf("the label grafana_dashboard is %q", label)
+	}
+	text, _, err := unstructured.NestedString(found[0].Object, "data", "tokensteward.json")
+	if err != nil || strings.TrimSpace(text) != strings.TrimSpace(string(want)) {
+		t.Errorf("the ConfigMap does not have files/dashboard.json: %v", err)
 	}
 }
 

@@ -1,0 +1,148 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+)
+
+// pollInterval is how often a resource is looked at that is waited for.
+const pollInterval = time.Second
+
+func (p *plugin) rotate() *cobra.Command {
+	var (
+		chosen  selection
+		out     output
+		waiting bool
+		timeout time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "rotate [KIND/]NAME...",
+		Short: "Have tokens replaced now",
+		Long: "Have tokens replaced now. Whoever still uses the previous one can go on for the grace period of the resource.\n\n" +
+			"It sets the annotation " + v1alpha1.RotateRequestAnnotation + ", for which you need to be allowed to patch the resource.",
+		Example:           "  kubectl steward rotate projecttoken/ci --namespace team-a --wait\n  kubectl steward rotate --all --namespace team-a",
+		ValidArgsFunction: p.completeTokens,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			c, _, namespace, err := p.connect()
+			if err != nil {
+				return err
+			}
+			chosen.names = args
+			tokens, err := chosen.of(cmd.Context(), c, namespace)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			// All are asked for before any is waited for.
+			var asked []*rotation
+			var failed []error
+			for _, t := range tokens {
+				r, err := p.ask(ctx, c, t)
+				if err != nil {
+					failed = append(failed, err)
+					continue
+				}
+				asked = append(asked, r)
+			}
+			for _, r := range asked {
+				if waiting {
+					if err := p.await(ctx, c, r); err != nil {
+						failed = append(failed, err)
+					}
+				}
+			}
+			if out.format != "" {
+				full, err := listOf(tokens)
+				if err != nil {
+					return err
+				}
+				failed = append(failed, out.print(p.Out, full, namesOf(tokens), tableOf(tokens, p.clock.Now())))
+			}
+			return errors.Join(failed...)
+		},
+	}
+	chosen.addFlags(cmd.Flags())
+	out.addFlag(cmd.Flags())
+	cmd.Flags().BoolVar(&waiting, "wait", false, "Wait until the Secrets hold the new tokens.")
+	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "How long to wait in all.")
+	return cmd
+}
+
+// rotation is one that was asked for.
+type rotation struct {
+	token v1alpha1.Token
+	// request is the value of the annotation, and before the revision that there was; 0 if there was none.
+	request string
+	before  int64
+}
+
+// ask has a token replaced.
+func (p *plugin) ask(ctx context.Context, c client.Client, t v1alpha1.Token) (*rotation, error) {
+	r := &rotation{token: t, request: p.clock.Now().UTC().Format(time.RFC3339Nano)}
+	if current := t.SharedStatus().Token; current != nil {
+		r.before = current.Revision
+	}
+	original := t.DeepCopyObject().(client.Object)
+	annotations := t.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[v1alpha1.RotateRequestAnnotation] = r.request
+	t.SetAnnotations(annotations)
+	if err := c.Patch(ctx, t, client.MergeFrom(original)); err != nil {
+		return nil, fmt.Errorf("%s: %w", reference(t), err)
+	}
+	p.progress("%s: asked for a new token in place of revision %d", reference(t), r.before)
+	if t.SharedSpec().Suspend {
+		p.progress("%s is suspended: there will be a new token when spec.suspend is false", reference(t))
+	}
+	return r, nil
+}
+
+// await waits until a token that was asked for is in its Secret, and tells what it waits for.
+func (p *plugin) await(ctx context.Context, c client.Client, r *rotation) error {
+	t, name, told := r.token, reference(r.token), ""
+	if t.SharedSpec().Suspend {
+		return fmt.Errorf("%s is suspended, so there is nothing to wait for", name)
+	}
+	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (done bool, err error) {
+		if err := c.Get(ctx, client.ObjectKeyFromObject(t), t); err != nil {
+			return false, err
+		}
+		status := t.SharedStatus()
+		if status.LastRotateRequest == r.request && status.Pending == nil && status.Token != nil && status.Token.Revision > r.before {
+			return true, nil
+		}
+		if message := ready(status.Conditions).Message; message != told {
+			p.progress("%s: waiting: %s", name, message)
+			told = message
+		}
+		return false, nil
+	})
+	switch {
+	case wait.Interrupted(err):
+		return fmt.Errorf("%s has no new token yet: %s It is not given up: see kubectl describe %s", name, told, name)
+	case err != nil:
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	status := t.SharedStatus()
+	p.progress("%s: the Secret %s holds revision %d", name, v1alpha1.SecretName(t), status.Token.Revision)
+	for i := range status.PreviousTokens {
+		if previous := &status.PreviousTokens[i]; previous.RevokeTime != nil {
+			p.progress("%s: revision %d stays valid until %s, and as long as a pod holds it", name, previous.Revision, stamp(previous.RevokeTime))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/duration"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+)
+
+// kinds are the ways to write the kinds of tokens before the slash, as kubectl takes them.
+var kinds = map[string]func() v1alpha1.Token{
+	"accounttoken": newAccountToken, "accounttokens": newAccountToken, "atok": newAccountToken,
+	"projecttoken": newProjectToken, "projecttokens": newProjectToken, "ptok": newProjectToken,
+}
+
+func newAccountToken() v1alpha1.Token { return &v1alpha1.AccountToken{} }
+func newProjectToken() v1alpha1.Token { return &v1alpha1.ProjectToken{} }
+
+// selection says which tokens of a namespace a command is about.
+type selection struct {
+	names    []string
+	selector string
+	all      bool
+}
+
+func (s *selection) addFlags(flags *pflag.FlagSet) {
+	flags.StringVarP(&s.selector, "selector", "l", "", "The tokens with these labels, as kubectl takes them.")
+	flags.BoolVar(&s.all, "all", false, "All tokens of the namespace.")
+}
+
+// of lists the tokens that are selected.
+func (s *selection) of(ctx context.Context, c client.Reader, namespace string) ([]v1alpha1.Token, error) {
+	ways := 0
+	for _, used := range []bool{len(s.names) > 0, s.selector != "", s.all} {
+		if used {
+			ways++
+		}
+	}
+	if ways != 1 {
+		return nil, errors.New("name tokens, as in projecttoken/ci, or else use --selector or --all")
+	}
+	if len(s.names) > 0 {
+		var tokens []v1alpha1.Token
+		for _, name := range s.names {
+			t, err := getToken(ctx, c, namespace, name)
+			if err != nil {
+				return nil, err
+			}
+			tokens = append(tokens, t)
+		}
+		return tokens, nil
+	}
+	selector, err := labels.Parse(s.selector)
+	if err != nil {
+		return nil, fmt.Errorf("--selector: %w", err)
+	}
+	tokens, err := listTokens(ctx, c, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: selector})
+	if err == nil && len(tokens) == 0 {
+		err = fmt.Errorf("no such token in the namespace %s", namespace)
+	}
+	return tokens, err
+}
+
+// getToken finds a token by kind/name, or by its name alone if no token of the other kind has the same.
+func getToken(ctx context.Context, c client.Reader, namespace, name string) (v1alpha1.Token, error) {
+	key := client.ObjectKey{Namespace: namespace, Name: name}
+	if kind, rest, ok := strings.Cut(name, "/"); ok {
+		kind = strings.TrimSuffix(strings.ToLower(kind), "."+v1alpha1.GroupVersion.Group)
+		if strings.Contains(rest, "/") {
+			return nil, fmt.Errorf("%q is not KIND/NAME", name)
+		}
+		if kinds[kind] == nil {
+			return nil, fmt.Errorf("%q is no kind of token: say accounttoken/%s or projecttoken/%s", kind, rest, rest)
+		}
+		t := kinds[kind]()
+		key.Name = rest
+		return t, c.Get(ctx, key, t)
+	}
+	var found []v1alpha1.Token
+	for _, t := range []v1alpha1.Token{newAccountToken(), newProjectToken()} {
+		switch err := c.Get(ctx, key, t); {
+		case err == nil:
+			found = append(found, t)
+		case !apierrors.IsNotFound(err):
+			return nil, err
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return nil, fmt.Errorf("there is no AccountToken and no ProjectToken %q in the namespace %s", name, namespace)
+	default:
+		return nil, fmt.Errorf("%q is the name of an AccountToken and of a ProjectToken: say accounttoken/%s or projecttoken/%s", name, name, name)
+	}
+}
+
+// listTokens lists tokens of both kinds.
+func listTokens(ctx context.Context, c client.Reader, options ...client.ListOption) (tokens []v1alpha1.Token, err error) {
+	var accounts v1alpha1.AccountTokenList
+	var projects v1alpha1.ProjectTokenList
+	for _, list := range []client.ObjectList{&accounts, &projects} {
+		if err := c.List(ctx, list, options...); err != nil {
+			return nil, err
+		}
+	}
+	for i := range accounts.Items {
+		tokens = append(tokens, &accounts.Items[i])
+	}
+	for i := range projects.Items {
+		tokens = append(tokens, &projects.Items[i])
+	}
+	return tokens, nil
+}
+
+// listIssuers lists the issuers of both kinds.
+func listIssuers(ctx context.Context, c client.Reader) (issuers []v1alpha1.Issuer, err error) {
+	var cluster v1alpha1.ClusterTokenIssuerList
+	var namespaced v1alpha1.TokenIssuerList
+	for _, list := range []client.ObjectList{&cluster, &namespaced} {
+		if err := c.List(ctx, list); err != nil {
+			return nil, err
+		}
+	}
+	for i := range cluster.Items {
+		issuers = append(issuers, &cluster.Items[i])
+	}
+	for i := range namespaced.Items {
+		issuers = append(issuers, &namespaced.Items[i])
+	}
+	return issuers, nil
+}
+
+// reference names a token within its namespace, in a way that commands take.
+func reference(t v1alpha1.Token) string { return strings.ToLower(t.Kind()) + "/" + t.GetName() }
+
+// issuerName names the issuer of a token: a ClusterTokenIssuer by its name, a TokenIssuer as namespace/name.
+func issuerName(t v1alpha1.Token) string {
+	ref := t.SharedSpec().IssuerRef
+	if ref.Kind == v1alpha1.KindTokenIssuer {
+		return t.GetNamespace() + "/" + ref.Name
+	}
+	return ref.Name
+}
+
+// nameOf is the same of an issuer itself.
+func nameOf(i v1alpha1.Issuer) string {
+	return strings.TrimPrefix(client.ObjectKeyFromObject(i).String(), "/")
+}
+
+// ready is the Ready condition.
+func ready(conditions []metav1.Condition) metav1.Condition {
+	if c := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady); c != nil {
+		return *c
+	}
+	return metav1.Condition{Status: metav1.ConditionUnknown, Reason: "NotSeen", Message: "The operator has not seen it yet. Is it running, and does it look after this namespace?"}
+}
+
+// from says how far a time is from now, for people.
+func from(now time.Time, at *metav1.Time) string {
+	switch {
+	case at == nil:
+		return "-"
+	case at.After(now):
+		return "in " + duration.HumanDuration(at.Sub(now))
+	default:
+		return duration.HumanDuration(now.Sub(at.Time)) + " ago"
+	}
+}
+
+// stamp is a time in full.
+func stamp(at *metav1.Time) string {
+	if at == nil {
+		return "-"
+	}
+	return at.UTC().Format(time.RFC3339)
+}
