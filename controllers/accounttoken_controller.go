@@ -17,10 +17,8 @@ import (
 // SetupAccountTokens adds the controller of AccountTokens to a manager.
 func SetupAccountTokens(mgr ctrl.Manager, r TokenReconciler) error {
 	return r.setup(mgr, kind{
-		newToken:   func() v1alpha1.Token { return &v1alpha1.AccountToken{} },
-		newList:    func() client.ObjectList { return &v1alpha1.AccountTokenList{} },
-		builtInKey: "API_TOKEN",
-		codacyKey:  "CODACY_API_TOKEN",
+		newToken: func() v1alpha1.Token { return &v1alpha1.AccountToken{} },
+		newList:  func() client.ObjectList { return &v1alpha1.AccountTokenList{} },
 		builtInRefusal: func(issuer *v1alpha1.ClusterTokenIssuer, namespace grant.Namespace, t v1alpha1.Token) *lifecycle.Problem {
 			account := t.Subject()
 			switch {

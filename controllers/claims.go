@@ -27,12 +27,10 @@ func (c *claims) add(t v1alpha1.Token, url string) {
 		return
 	}
 	for _, record := range t.SharedStatus().Records() {
-		if record.URL != url {
-			continue
-		}
-		if record.ID != "" {
+		if record.ID != "" && record.URL == url {
 			c.hashes[record.ID] = record.SHA256
 		}
+		// No two tokens of an installation have one name, and one service may have two addresses.
 		if record.Name != "" {
 			c.names[record.Name] = true
 		}
@@ -89,14 +87,14 @@ func (r *TokenReconciler) leftAt(ctx context.Context, url string) (*left, error)
 	all := &left{hashes: map[string]string{}, names: map[string]bool{}}
 	kind := r.kind.newToken().Kind()
 	for _, i := range issuers {
-		if i.SharedSpec().Codacy == nil || i.SharedSpec().Codacy.URL != url {
+		if i.SharedSpec().Codacy == nil {
 			continue
 		}
 		for _, t := range i.SharedStatus().Retained {
 			if !strings.HasPrefix(t.Owner, kind+"/") {
 				continue
 			}
-			if t.ID != "" {
+			if t.ID != "" && i.SharedSpec().Codacy.URL == url {
 				all.hashes[t.ID] = t.SHA256
 			}
 			if t.Name != "" {

@@ -141,7 +141,16 @@ func TestWithoutProofARevocationIsNotBelieved(t *testing.T) {
 func (f *codacyFixture) installation() string {
 	var kept corev1.ConfigMap
 	f.Expect(k8s.Get(f.ctx, client.ObjectKey{Namespace: testenv.Namespace, Name: "tokensteward-installation"}, &kept)).To(gomega.Succeed())
-	return kept.Data["id"]
+	return kept.Data["in-use"]
+}
+
+// secondAddress makes an issuer like the fixture's, with localhost for the address in its URL.
+func (f *codacyFixture) secondAddress() (name string) {
+	second := &v1alpha1.ClusterTokenIssuer{ObjectMeta: metav1.ObjectMeta{Name: f.issuer.Name + "-localhost"}, Spec: *f.issuer.Spec.DeepCopy()}
+	second.Spec.Codacy.URL = strings.Replace(f.running.URL, "127.0.0.1", "localhost", 1)
+	second.Spec.OrphanPolicy = v1alpha1.OrphanPolicyReport
+	f.create(second)
+	return second.Name
 }
 
 func TestOrphansAreReportedOrRevokedAndNothingElseIs(t *testing.T) {
@@ -160,6 +169,12 @@ func TestOrphansAreReportedOrRevokedAndNothingElseIs(t *testing.T) {
 				Namespace: f.namespace, Name: "restored", Labels: map[string]string{v1alpha1.ManagedLabel: v1alpha1.ManagedTokens},
 				Annotations: map[string]string{v1alpha1.OwnerAnnotation: "gone", v1alpha1.TokenIDAnnotation: strconv.FormatInt(restored.ID, 10)},
 			}})
+			// Of a resource whose issuer knows the same Codacy by another name.
+			elsewhere := f.secondAddress()
+			cousin := f.projectToken("cousin", "api")
+			cousin.Spec.IssuerRef.Name = elsewhere
+			f.create(cousin)
+			f.eventuallyReady(cousin, metav1.ConditionTrue, "")
 			strangers := []codacytest.Token{
 				restored,
 				f.server.CreateRepositoryToken("gh", "acme", "api", "ci", nil),
@@ -176,7 +191,9 @@ func TestOrphansAreReportedOrRevokedAndNothingElseIs(t *testing.T) {
 			for _, stranger := range strangers {
 				f.Expect(f.server.Accepts(stranger.Value.Reveal())).To(gomega.BeTrue())
 			}
-			f.Expect(f.server.Accepts(string(f.secret(living).Data["CODACY_PROJECT_TOKEN"]))).To(gomega.BeTrue())
+			for _, t := range []v1alpha1.Token{living, cousin} {
+				f.Expect(f.server.Accepts(string(f.secret(t).Data["CODACY_PROJECT_TOKEN"]))).To(gomega.BeTrue(), t.GetName())
+			}
 			f.Expect(f.server.Accepts(lost.Value.Reveal())).To(gomega.Equal(policy == v1alpha1.OrphanPolicyReport))
 		})
 	}

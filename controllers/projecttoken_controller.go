@@ -19,8 +19,6 @@ func SetupProjectTokens(mgr ctrl.Manager, r TokenReconciler) error {
 	return r.setup(mgr, kind{
 		newToken:       func() v1alpha1.Token { return &v1alpha1.ProjectToken{} },
 		newList:        func() client.ObjectList { return &v1alpha1.ProjectTokenList{} },
-		builtInKey:     "PROJECT_TOKEN",
-		codacyKey:      "CODACY_PROJECT_TOKEN",
 		builtInRefusal: projectRefusal,
 		codacyRefusal: func(issuer v1alpha1.Issuer, namespace grant.Namespace, t v1alpha1.Token) *lifecycle.Problem {
 			cluster, ok := issuer.(*v1alpha1.ClusterTokenIssuer)

@@ -110,13 +110,7 @@ func (r *TokenReconciler) observe(ctx context.Context, key types.NamespacedName)
 	if err := r.observeIssuer(ctx, s, namespace); err != nil {
 		return nil, err
 	}
-	s.tokenKey = r.kind.builtInKey
-	if s.url != "" {
-		s.tokenKey = r.kind.codacyKey
-	}
-	if target := stored.SharedSpec().Secret; target != nil && target.TokenKey != "" {
-		s.tokenKey = target.TokenKey
-	}
+	s.tokenKey = v1alpha1.TokenKey(stored, s.url != "")
 	r.observeSpec(s)
 	s.failures = r.failures.of(s)
 	if err := r.observeUse(ctx, s); err != nil {

@@ -77,8 +77,6 @@ type TokenReconciler struct {
 type kind struct {
 	newToken func() v1alpha1.Token
 	newList  func() client.ObjectList
-	// builtInKey and codacyKey are the keys of the token in its Secret, unless spec says otherwise.
-	builtInKey, codacyKey string
 	// builtInRefusal and codacyRefusal say why an issuer does not give a namespace a token; nil if it does.
 	builtInRefusal func(*v1alpha1.ClusterTokenIssuer, grant.Namespace, v1alpha1.Token) *lifecycle.Problem
 	codacyRefusal  func(v1alpha1.Issuer, grant.Namespace, v1alpha1.Token) *lifecycle.Problem

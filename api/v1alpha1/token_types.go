@@ -554,6 +554,22 @@ func SecretName(t Token) string {
 	return t.GetName()
 }
 
+// TokenKey is the key of the token in its Secret, and with envFrom the name of the variable, for a token of Codacy or a built-in
+// one.
+func TokenKey(t Token, codacy bool) string {
+	if target := t.SharedSpec().Secret; target != nil && target.TokenKey != "" {
+		return target.TokenKey
+	}
+	key := "PROJECT_TOKEN"
+	if t.Kind() == KindAccountToken {
+		key = "API_TOKEN"
+	}
+	if codacy {
+		key = "CODACY_" + key
+	}
+	return key
+}
+
 // TokenDuration is how long the next token of this resource lives.
 func (s *TokenSpec) TokenDuration() time.Duration {
 	if s.Duration == nil {

@@ -3,11 +3,12 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -16,12 +17,15 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 )
 
-// fieldManager is who the API server takes the plugin for.
-const fieldManager = "kubectl-steward"
+// fieldManager is who the API server takes the plugin for. It does not begin with kubectl: Flux undoes what a manager of such a name
+// did by hand.
+const fieldManager = "tokensteward-cli"
 
 var scheme = func() *runtime.Scheme {
 	s := runtime.NewScheme()
@@ -36,11 +40,19 @@ type plugin struct {
 	flags             *genericclioptions.ConfigFlags
 	operatorNamespace string
 	clock             clock.Clock
+
+	services    *codacy.Services
+	connections map[types.UID]*codacy.Connection
 }
 
 // New is the command `kubectl steward`.
 func New(streams genericiooptions.IOStreams, clk clock.Clock, version string) *cobra.Command {
-	p := &plugin{IOStreams: streams, flags: genericclioptions.NewConfigFlags(true).WithWarningPrinter(streams), clock: clk}
+	log.SetLogger(logr.Discard()) // controller-runtime's client has one, and complains if nobody sets it.
+	p := &plugin{
+		IOStreams: streams, flags: genericclioptions.NewConfigFlags(true), clock: clk,
+		services:    codacy.NewServices(codacy.Options{Clock: clk, Timeout: serviceTimeout, BreakerPause: longestPause}),
+		connections: map[types.UID]*codacy.Connection{},
+	}
 	p.flags.BearerToken = nil // A credential has no place among a process' arguments.
 	root := &cobra.Command{
 		Use:   "kubectl-steward",
@@ -67,6 +79,7 @@ func (p *plugin) connect() (client.Client, *rest.Config, string, error) {
 	if err != nil {
 		return nil, nil, "", err
 	}
+	config.WarningHandler = rest.NewWarningWriter(p.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
 	c, err := client.New(config, client.Options{Scheme: scheme, FieldOwner: fieldManager})
 	if err != nil {
 		return nil, nil, "", fmt.Errorf("connecting to the API server: %w", err)
@@ -86,7 +99,7 @@ func (p *plugin) completeTokens(cmd *cobra.Command, _ []string, _ string) ([]str
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	tokens, err := listTokens(context.WithoutCancel(cmd.Context()), c, client.InNamespace(namespace))
+	tokens, err := listTokens(cmd.Context(), c, client.InNamespace(namespace))
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

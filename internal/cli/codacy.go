@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
@@ -22,17 +23,23 @@ const (
 	longestPause = time.Minute
 )
 
-// dial connects to the Codacy of an issuer, with a credential that may be another one than its own.
-func (p *plugin) dial(i v1alpha1.Issuer, credential token.Value) (*codacy.Connection, error) {
+// dial connects to the Codacy of an issuer, with a token that is to be tried there.
+func (p *plugin) dial(i v1alpha1.Issuer, value token.Value) (*codacy.Connection, error) {
 	spec := i.SharedSpec().Codacy
-	services := codacy.NewServices(codacy.Options{Clock: p.clock, Timeout: serviceTimeout, BreakerPause: longestPause})
 	key := codacy.Key{Kind: i.Kind(), NamespacedName: client.ObjectKeyFromObject(i)}
-	return services.Connect(key, codacy.Config{UID: i.GetUID(), URL: spec.URL, CABundle: spec.CABundle, Credential: credential})
+	return p.services.Connect(key, codacy.Config{UID: i.GetUID(), URL: spec.URL, CABundle: spec.CABundle, Credential: value})
 }
 
-// dialAs connects to the Codacy of an issuer as the issuer does.
+// dialAs connects to the Codacy of an issuer as the issuer does. Whoever may make a TokenIssuer may name any Secret and any host in it:
+// a credential is shown only where the operator found it in order, and no Secret that is none.
 func (p *plugin) dialAs(ctx context.Context, c client.Reader, i v1alpha1.Issuer) (*codacy.Connection, error) {
-	ref := i.SharedSpec().Codacy.CredentialsSecretRef
+	if known := p.connections[i.GetUID()]; known != nil {
+		return known, nil
+	}
+	ref, status := i.SharedSpec().Codacy.CredentialsSecretRef, i.SharedStatus()
+	if condition := ready(i, status.Conditions); condition.Status != metav1.ConditionTrue || condition.ObservedGeneration != i.GetGeneration() || status.Account == nil {
+		return nil, fmt.Errorf("the issuer is not ready, so that its credential is shown to nobody: %s", condition.Message)
+	}
 	key := client.ObjectKey{Namespace: p.operatorNamespace, Name: ref.Name}
 	if i.GetNamespace() != "" {
 		key.Namespace = i.GetNamespace()
@@ -42,22 +49,16 @@ func (p *plugin) dialAs(ctx context.Context, c client.Reader, i v1alpha1.Issuer)
 		return nil, fmt.Errorf("the issuer's credential: %w", err)
 	}
 	value := token.NewValue(strings.TrimSpace(string(secret.Data[ref.Key])))
-	if value.IsEmpty() {
-		return nil, fmt.Errorf("the issuer's credential: the Secret %s has no key %s", key, ref.Key)
+	if value.SHA256() != status.CredentialSHA256 {
+		return nil, fmt.Errorf("the issuer's credential: what the Secret %s holds under %s is not what the operator found in order; it looks again within moments", key, ref.Key)
 	}
 	connection, err := p.dial(i, value)
 	if err != nil {
 		return nil, err
 	}
-	connection.Believe(account(i), i.SharedStatus().Capabilities)
+	connection.Believe(*status.Account, status.Capabilities)
+	p.connections[i.GetUID()] = connection
 	return connection, nil
-}
-
-func account(i v1alpha1.Issuer) v1alpha1.IssuerAccount {
-	if known := i.SharedStatus().Account; known != nil {
-		return *known
-	}
-	return v1alpha1.IssuerAccount{}
 }
 
 // patiently asks again if a service wants to be left alone for a little while.

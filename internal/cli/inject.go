@@ -10,12 +10,12 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/resource"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 )
@@ -23,6 +23,7 @@ import (
 // injection is what inject was asked to do.
 type injection struct {
 	tokenName  string
+	prefix     string
 	containers []string
 	files      resource.FilenameOptions
 	dryRun     string
@@ -44,17 +45,24 @@ func (p *plugin) inject() *cobra.Command {
 	in.printing.AddFlags(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&in.tokenName, "token", "", "The AccountToken or ProjectToken, in the namespace of the workload.")
-	flags.StringSliceVarP(&in.containers, "container", "c", nil, "The containers that are to have it. By default all but init containers.")
+	flags.StringSliceVarP(&in.containers, "container", "c", nil, "The containers that are to have it, init containers among them. By default all but those.")
 	flags.StringSliceVarP(&in.files.Filenames, "filename", "f", nil, "A file with the workload, or - for the standard input, in place of KIND/NAME.")
+	flags.StringVar(&in.prefix, "prefix", "", "Begin the names of the variables with this.")
 	flags.StringVar(&in.dryRun, "dry-run", "none", "none, server or client: with client nothing is sent, only printed what would be.")
+	flags.Lookup("dry-run").NoOptDefVal = "unspecified"
 	_ = cmd.MarkFlagRequired("token") // It fails for a flag that is not there.
 	_ = cmd.RegisterFlagCompletionFunc("token", p.completeTokens)
 	return cmd
 }
 
 func (p *plugin) runInject(ctx context.Context, in *injection, args []string) error {
-	if !slices.Contains([]string{"none", "server", "client"}, in.dryRun) {
-		return fmt.Errorf("--dry-run=%q is not one of none, server and client", in.dryRun)
+	switch {
+	case !slices.Contains([]string{"none", "server", "client"}, in.dryRun):
+		return errors.New("--dry-run must be none, server or client, as in --dry-run=client")
+	case len(args) > 0 && len(in.files.Filenames) > 0:
+		return errors.New("name workloads or files, and not both")
+	case len(args) == 0 && len(in.files.Filenames) == 0:
+		return errors.New("name a workload, as in deployment/web, or a file with --filename")
 	}
 	if in.dryRun != "none" {
 		if err := in.printing.Complete("%s (" + in.dryRun + " dry run)"); err != nil {
@@ -73,35 +81,91 @@ func (p *plugin) runInject(ctx context.Context, in *injection, args []string) er
 	if err != nil {
 		return err
 	}
-	for _, info := range infos {
+	// All of them are judged before the first one is sent.
+	changed := make([]bool, len(infos))
+	workloads := 0
+	for i, info := range infos {
 		object, ok := info.Object.(*unstructured.Unstructured)
 		if !ok {
-			return fmt.Errorf("%s is not a workload", info.Name)
+			return fmt.Errorf("%s can't be read", info.Name)
 		}
-		t, err := getToken(ctx, c, cmp.Or(object.GetNamespace(), namespace), in.tokenName)
-		if err != nil {
-			return err
+		if _, err := templatePath(object); err != nil && len(in.files.Filenames) > 0 {
+			continue // A file may hold a Service, too.
 		}
-		if condition := ready(t.SharedStatus().Conditions); condition.Status != metav1.ConditionTrue {
-			p.progress("%s is not Ready, and containers do not start without its Secret: %s", reference(t), condition.Message)
-		}
-		changed, err := addEnvFrom(object, v1alpha1.SecretName(t), in.containers)
-		if err != nil {
+		workloads++
+		if changed[i], err = p.injectInto(ctx, c, in, object, namespace); err != nil {
 			return fmt.Errorf("%s/%s: %w", object.GetKind(), object.GetName(), err)
 		}
-		if changed && in.dryRun != "client" {
-			if info.Object, err = in.send(info, object); err != nil {
+	}
+	if workloads == 0 {
+		return errNoTemplate
+	}
+	for i, info := range infos {
+		if changed[i] && in.dryRun != "client" {
+			if info.Object, err = in.send(info, info.Object.(*unstructured.Unstructured)); err != nil {
 				return err
 			}
 		}
-		if !changed {
-			p.progress("%s/%s takes the Secret %s already", object.GetKind(), object.GetName(), v1alpha1.SecretName(t))
-		}
-		if err := printer.PrintObj(info.Object, p.Out); err != nil {
-			return err
+		if changed[i] || in.printing.OutputFormat != nil && *in.printing.OutputFormat != "" {
+			if err := printer.PrintObj(info.Object, p.Out); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// injectInto changes a workload in memory, if its containers would then have the token, and says whether it did not take it already.
+func (p *plugin) injectInto(ctx context.Context, c client.Reader, in *injection, object *unstructured.Unstructured, namespace string) (changed bool, err error) {
+	namespace = cmp.Or(object.GetNamespace(), namespace)
+	t, err := getToken(ctx, c, namespace, in.tokenName)
+	if err != nil {
+		return false, err
+	}
+	status := t.SharedStatus()
+	if status.Token == nil {
+		message := fmt.Sprintf("containers do not start without the Secret of %s, which has no token yet: %s", reference(t), readyToken(t).Message)
+		if in.dryRun != "client" {
+			return false, errors.New(message)
+		}
+		p.progress("%s", message)
+	}
+	if by := keptBy(object); by != "" && in.dryRun != "client" {
+		p.progress("%s/%s is kept by %s, which may take this out again: change it there. --filename with --dry-run=client -o yaml changes a manifest.", object.GetKind(), object.GetName(), by)
+	}
+	others, err := listTokens(ctx, c, client.InNamespace(namespace))
+	if err != nil {
+		return false, err
+	}
+	variable := func(t v1alpha1.Token) string {
+		current := t.SharedStatus().Token
+		return v1alpha1.TokenKey(t, current != nil && current.URL != "")
+	}
+	sameVariable := map[string]string{}
+	for _, other := range others {
+		if reference(other) != reference(t) && variable(other) == variable(t) {
+			sameVariable[v1alpha1.SecretName(other)] = reference(other)
+		}
+	}
+	secret := v1alpha1.SecretName(t)
+	changed, err = addEnvFrom(object, source{secret: secret, prefix: in.prefix, variable: in.prefix + variable(t), sameVariable: sameVariable}, in.containers)
+	if err == nil && !changed {
+		p.progress("%s/%s takes the Secret %s already", object.GetKind(), object.GetName(), secret)
+	}
+	return changed, err
+}
+
+// keptBy is what keeps a workload as it is written elsewhere; empty if nothing is seen to.
+func keptBy(object *unstructured.Unstructured) string {
+	switch labels, annotations := object.GetLabels(), object.GetAnnotations(); {
+	case labels["kustomize.toolkit.fluxcd.io/name"] != "" || labels["helm.toolkit.fluxcd.io/name"] != "":
+		return "Flux"
+	case labels["argocd.argoproj.io/instance"] != "" || annotations["argocd.argoproj.io/tracking-id"] != "":
+		return "Argo CD"
+	case labels["app.kubernetes.io/managed-by"] == "Helm":
+		return "Helm"
+	}
+	return ""
 }
 
 // workloads reads what is to be changed: from files alone, if the cluster is not to be asked for it.
@@ -112,9 +176,6 @@ func (p *plugin) workloads(in *injection, args []string, namespace string) ([]*r
 	} else {
 		builder = builder.DefaultNamespace().ResourceTypeOrNameArgs(false, args...).Latest()
 	}
-	if len(args) == 0 && len(in.files.Filenames) == 0 {
-		return nil, errors.New("name a workload, as in deployment/web, or a file with --filename")
-	}
 	return builder.Do().Infos()
 }
 
@@ -124,13 +185,15 @@ func (in *injection) send(info *resource.Info, object *unstructured.Unstructured
 	if err != nil {
 		return nil, err
 	}
-	containers, _, err := unstructured.NestedSlice(object.Object, append(template, "containers")...)
-	if err != nil {
-		return nil, err
-	}
 	patch := map[string]any{"metadata": map[string]any{"resourceVersion": object.GetResourceVersion()}}
-	if err := unstructured.SetNestedSlice(patch, containers, append(template, "containers")...); err != nil {
-		return nil, err
+	for _, list := range containerLists {
+		containers, found, err := unstructured.NestedSlice(object.Object, at(template, list)...)
+		if err == nil && found {
+			err = unstructured.SetNestedSlice(patch, containers, at(template, list)...)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	text, err := json.Marshal(patch)
 	if err != nil {
@@ -144,53 +207,108 @@ func (in *injection) send(info *resource.Info, object *unstructured.Unstructured
 	return changed, err
 }
 
+// containerLists are where the spec of a pod has containers.
+var containerLists = []string{"containers", "initContainers"}
+
+// at is a path with one more step.
+func at(path []string, step string) []string { return append(slices.Clone(path), step) }
+
+var errNoTemplate = errors.New("it has no pod template, as Deployments, StatefulSets, DaemonSets, Jobs and CronJobs have")
+
 // templatePath is where a workload has the spec of its pods.
 func templatePath(object *unstructured.Unstructured) ([]string, error) {
 	for _, path := range [][]string{{"spec", "template", "spec"}, {"spec", "jobTemplate", "spec", "template", "spec"}} {
-		if _, found, err := unstructured.NestedSlice(object.Object, append(path, "containers")...); found && err == nil {
+		if _, found, err := unstructured.NestedSlice(object.Object, at(path, "containers")...); found && err == nil {
 			return path, nil
 		}
 	}
-	return nil, errors.New("it has no pod template, as Deployments, StatefulSets, DaemonSets, Jobs and CronJobs have")
+	return nil, errNoTemplate
+}
+
+// source is what containers are to take.
+type source struct {
+	secret, prefix string
+	// variable is the one that the token is in. sameVariable are other tokens that set it, by their Secrets.
+	variable     string
+	sameVariable map[string]string
 }
 
 // addEnvFrom has containers take a Secret, and says whether they did not already.
-func addEnvFrom(object *unstructured.Unstructured, secret string, names []string) (changed bool, err error) {
+func addEnvFrom(object *unstructured.Unstructured, s source, names []string) (changed bool, err error) {
 	template, err := templatePath(object)
 	if err != nil {
 		return false, err
 	}
-	containers, _, err := unstructured.NestedSlice(object.Object, append(template, "containers")...)
-	if err != nil {
-		return false, err
-	}
 	missing := slices.Clone(names)
-	for i := range containers {
-		container, ok := containers[i].(map[string]any)
-		if !ok {
-			return false, errors.New("a container of it is not one")
-		}
-		name, _ := container["name"].(string)
-		if len(names) > 0 && !slices.Contains(names, name) {
-			continue
-		}
-		missing = slices.DeleteFunc(missing, func(wanted string) bool { return wanted == name })
-		sources, _, err := unstructured.NestedSlice(container, "envFrom")
+	for _, list := range containerLists {
+		containers, found, err := unstructured.NestedSlice(object.Object, at(template, list)...)
 		if err != nil {
-			return false, fmt.Errorf("the container %s: %w", name, err)
+			return false, err
 		}
-		if slices.ContainsFunc(sources, func(source any) bool {
-			from, ok := source.(map[string]any)
-			taken, _, _ := unstructured.NestedString(from, "secretRef", "name")
-			return ok && taken == secret && from["prefix"] == nil
-		}) {
-			continue
+		for i := range containers {
+			container, ok := containers[i].(map[string]any)
+			if !ok {
+				return false, errors.New("one of its containers can't be read")
+			}
+			name, _ := container["name"].(string)
+			if named := slices.Contains(names, name); !named && (len(names) > 0 || list != "containers") {
+				continue
+			}
+			missing = slices.DeleteFunc(missing, func(wanted string) bool { return wanted == name })
+			added, err := s.addTo(container)
+			if err != nil {
+				return false, fmt.Errorf("the container %s: %w", name, err)
+			}
+			changed = changed || added
 		}
-		container["envFrom"] = append(sources, map[string]any{"secretRef": map[string]any{"name": secret}})
-		changed = true
+		if found {
+			if err := unstructured.SetNestedSlice(object.Object, containers, at(template, list)...); err != nil {
+				return false, err
+			}
+		}
 	}
 	if len(missing) > 0 {
 		return false, fmt.Errorf("it has no container %q", missing[0])
 	}
-	return changed, unstructured.SetNestedSlice(object.Object, containers, append(template, "containers")...)
+	return changed, nil
+}
+
+// addTo has one container take a Secret, unless it has the variable from elsewhere: it would not see the token, or not the other one.
+func (s *source) addTo(container map[string]any) (added bool, err error) {
+	variables, _, err := unstructured.NestedSlice(container, "env")
+	if err != nil {
+		return false, err
+	}
+	for _, variable := range variables {
+		if set, ok := variable.(map[string]any); ok && set["name"] == s.variable {
+			return false, fmt.Errorf("it sets %s itself, and that counts: take that out of env first, or name the token's variable otherwise with --prefix", s.variable)
+		}
+	}
+	sources, _, err := unstructured.NestedSlice(container, "envFrom")
+	if err != nil {
+		return false, err
+	}
+	for _, taken := range sources {
+		from, ok := taken.(map[string]any)
+		if !ok {
+			continue
+		}
+		secret, _, _ := unstructured.NestedString(from, "secretRef", "name")
+		prefix, _ := from["prefix"].(string)
+		if prefix != s.prefix {
+			continue
+		}
+		if secret == s.secret {
+			return false, nil
+		}
+		if other := s.sameVariable[secret]; other != "" {
+			return false, fmt.Errorf("it takes %s already, which sets the same variable, %s: give this one another with --prefix, or with spec.secret.tokenKey", other, s.variable)
+		}
+	}
+	entry := map[string]any{"secretRef": map[string]any{"name": s.secret}}
+	if s.prefix != "" {
+		entry["prefix"] = s.prefix
+	}
+	container["envFrom"] = append(sources, entry)
+	return true, nil
 }

@@ -74,10 +74,38 @@ func TestInjectHasContainersTakeTheToken(t *testing.T) {
 	f.Expect(web.ResourceVersion).To(gomega.Equal(version))
 }
 
+func TestInjectDoesNotHideATokenBehindAnother(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.eventuallyReady(f.projectToken("ci", f.namespace, "web"))
+	f.eventuallyReady(f.projectToken("second", f.namespace, "api"))
+	web := f.deployment()
+	f.Expect(f.run("inject", "deployment/web", "--token", "ci", "-c", "web", f.here()).err).NotTo(gomega.HaveOccurred())
+	f.Expect(f.run("inject", "deployment/web", "--token", "second", f.here()).err).
+		To(gomega.MatchError(gomega.ContainSubstring("the container web: it takes projecttoken/ci already, which sets the same variable, PROJECT_TOKEN")))
+	f.Expect(f.run("inject", "deployment/web", "--token", "second", "--prefix=API_", f.here()).err).NotTo(gomega.HaveOccurred())
+	f.reload(web)
+	f.Expect(taken(&web.Spec.Template.Spec)).To(gomega.Equal([][]string{{"ci", "second"}, {"second"}}))
+	f.Expect(web.Spec.Template.Spec.Containers[1].EnvFrom[0].Prefix).To(gomega.Equal("API_"))
+
+	web.Spec.Template.Spec.Containers[1] = corev1.Container{Name: "proxy", Image: "proxy", Env: []corev1.EnvVar{{Name: "PROJECT_TOKEN", Value: "by hand"}}}
+	web.Labels = map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}
+	web.Spec.Template.Spec.InitContainers = []corev1.Container{{Name: "migrate", Image: "web"}}
+	f.Expect(k8s.Update(f.t.Context(), web)).To(gomega.Succeed())
+	f.Expect(f.run("inject", "deployment/web", "--token", "ci", f.here()).err).
+		To(gomega.MatchError(gomega.ContainSubstring("the container proxy: it sets PROJECT_TOKEN itself, and that counts")))
+	injected := f.run("inject", "deployment/web", "--token", "ci", "-c", "migrate", f.here())
+	f.Expect(injected.err).NotTo(gomega.HaveOccurred())
+	f.Expect(injected.progress).To(gomega.ContainSubstring("is kept by Flux"))
+	f.reload(web)
+	f.Expect(web.Spec.Template.Spec.InitContainers[0].EnvFrom).To(gomega.HaveLen(1))
+}
+
 func TestInjectKnowsEveryWorkload(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.projectToken("ci", "no-such-issuer", "web")
+	f.eventuallyReady(f.projectToken("ci", f.namespace, "web"))
+	f.projectToken("not-yet", "no-such-issuer", "web")
 	template := podTemplate()
 	template.Spec.RestartPolicy = corev1.RestartPolicyNever
 	nightly := &batchv1.CronJob{
@@ -85,9 +113,12 @@ func TestInjectKnowsEveryWorkload(t *testing.T) {
 		Spec:       batchv1.CronJobSpec{Schedule: "@daily", JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: template}}},
 	}
 	f.create(nightly)
+	f.Expect(f.run("inject", "cronjob/nightly", "--token", "not-yet", f.here()).err).To(gomega.MatchError(gomega.ContainSubstring("has no token yet")))
+	tried := f.run("inject", "cronjob/nightly", "--token", "not-yet", "--dry-run=client", "-o", "name", f.here())
+	f.Expect(tried.err).NotTo(gomega.HaveOccurred())
+	f.Expect(tried.progress).To(gomega.ContainSubstring("has no token yet"))
 	injected := f.run("inject", "cronjob/nightly", "--token", "ci", f.here())
 	f.Expect(injected.err).NotTo(gomega.HaveOccurred())
-	f.Expect(injected.progress).To(gomega.ContainSubstring("projecttoken/ci is not Ready"))
 	f.reload(nightly)
 	f.Expect(taken(&nightly.Spec.JobTemplate.Spec.Template.Spec)).To(gomega.Equal([][]string{{"ci"}, {"ci"}}))
 
@@ -97,7 +128,9 @@ func TestInjectKnowsEveryWorkload(t *testing.T) {
 		{"deployment/none", "ci"}:                     `deployments.apps "none" not found`,
 		{"cronjob/nightly", "none"}:                   `there is no AccountToken and no ProjectToken "none"`,
 		{"cronjob/nightly", "ci", "--container=x"}:    `it has no container "x"`,
-		{"cronjob/nightly", "ci", "--dry-run=always"}: "none, server and client",
+		{"cronjob/nightly", "ci", "--dry-run=always"}: "none, server or client",
+		{"cronjob/nightly", "ci", "--dry-run"}:        "none, server or client",
+		{"cronjob/nightly", "ci", "--filename=x"}:     "workloads or files, and not both",
 	} {
 		all := []string{"inject", arguments[0], "--token", arguments[1], f.here()}
 		if arguments[2] != "" {
@@ -124,6 +157,11 @@ spec:
       containers:
       - name: web
         image: web
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: web
 `)
 	changed := f.run("inject", "-f", manifest, "--token", "ci", "--dry-run=client", "-o", "yaml", f.here())
 	f.Expect(changed.err).NotTo(gomega.HaveOccurred())
@@ -146,6 +184,11 @@ spec:
             name: ci
         image: web
         name: web
-`))
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: web
+`), "what is no workload is passed on")
 	f.Expect(f.run("inject", "-f", manifest, "--token", "ci", f.here()).err).To(gomega.MatchError(gomega.ContainSubstring(`"not-in-the-cluster" not found`)))
 }

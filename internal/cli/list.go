@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 func (p *plugin) list() *cobra.Command {
 	var out output
+	var all bool
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the tokens of all namespaces, the next one to expire first",
@@ -34,6 +36,9 @@ func (p *plugin) list() *cobra.Command {
 			}
 			var options []client.ListOption
 			if cmd.Flags().Changed("namespace") {
+				if all {
+					return errors.New("use --namespace or --all-namespaces, and not both")
+				}
 				options = append(options, client.InNamespace(namespace))
 			}
 			tokens, err := listTokens(cmd.Context(), c, options...)
@@ -56,6 +61,7 @@ func (p *plugin) list() *cobra.Command {
 		},
 	}
 	out.addFlag(cmd.Flags())
+	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "In all namespaces, as without it.")
 	return cmd
 }
 
@@ -88,7 +94,7 @@ func tableOf(tokens []v1alpha1.Token, now time.Time) table {
 	}}
 	for _, token := range tokens {
 		status := token.SharedStatus()
-		condition := ready(status.Conditions)
+		condition := readyToken(token)
 		var revision any = "-"
 		var expires *metav1.Time
 		if status.Token != nil {

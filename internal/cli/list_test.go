@@ -55,6 +55,7 @@ func TestListHasWhatHasNoTokenFirstAndThenWhatExpiresNext(t *testing.T) {
 	f.Expect(list.Items[1].Name).To(gomega.Equal("soon"))
 	f.Expect(list.Items[1].ManagedFields).To(gomega.BeEmpty())
 	f.Expect(f.run("list", f.here(), "-o", "yaml").out).To(gomega.HavePrefix("apiVersion: v1\nitems:\n"))
+	f.Expect(f.run("list", "-A", f.here()).err).To(gomega.MatchError(gomega.ContainSubstring("not both")))
 	f.Expect(f.run("list", "-o", "toml").err).To(gomega.MatchError(gomega.ContainSubstring("json, yaml, name and wide")))
 }
 
@@ -64,6 +65,7 @@ func TestListNamesThePodsThatHoldAReplacedToken(t *testing.T) {
 	token := f.suspended("held") // Lest the operator corrects what no pod is there for.
 	replaced := metav1.Now()
 	before := token.DeepCopy()
+	token.Status.OwnerUID = token.UID
 	token.Status.PreviousTokens = []v1alpha1.PreviousToken{{ID: "x", Revision: 3, ReplacedTime: &replaced, HeldBy: []v1alpha1.PodName{"web-1", "web-2"}}}
 	f.Eventually(func() error {
 		return operator.Status().Patch(f.t.Context(), token, client.MergeFrom(before))
@@ -79,7 +81,13 @@ func TestListActsAsTheUserAlone(t *testing.T) {
 	as := "--as=viewer-" + f.namespace
 	f.Expect(f.run("list", f.here(), as).out).To(gomega.ContainSubstring("accounttoken/ci"))
 	f.Expect(f.run("list", as).err).To(gomega.MatchError(gomega.And(gomega.ContainSubstring("forbidden"), gomega.ContainSubstring("--namespace"))))
-	f.Expect(f.run("rotate", "ci", f.here(), as).err).To(gomega.MatchError(gomega.ContainSubstring("forbidden")))
+	refused := f.run("rotate", "ci", f.here(), as, "-o", "json")
+	f.Expect(refused.err).To(gomega.MatchError(gomega.ContainSubstring("forbidden")))
+	f.Expect(refused.out).To(gomega.ContainSubstring(`"items": []`), "what was not asked for is not shown")
+	status := f.run("status", f.here(), as)
+	f.Expect(status.err).NotTo(gomega.HaveOccurred())
+	f.Expect(status.progress).To(gomega.ContainSubstring("Only TokenIssuers are shown"))
+	f.Expect(status.out).To(gomega.ContainSubstring("All of 1 tokens are as they should be."))
 	verified := f.run("verify", "ci", f.here(), as)
 	f.Expect(verified.err).To(gomega.HaveOccurred())
 	f.Expect(verified.out).To(gomega.MatchRegexp(`accounttoken/ci +Unknown .*can't be read.*forbidden`))

@@ -16,14 +16,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/installation"
 	"github.com/tokensteward/tokensteward/internal/issuer"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
-)
-
-// The ConfigMap, in the operator's namespace, with the installation id. docs/restore.md.
-const (
-	installationConfigMap = "tokensteward-installation"
-	installationKey       = "id"
 )
 
 // orphan is a token at Codacy with the name of an installation, that no resource of this cluster has.
@@ -63,6 +58,9 @@ func (p *plugin) orphans() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {
 				return err
+			}
+			if cmd.Flags().Changed("namespace") {
+				return errors.New("orphans belong to no namespace: leave --namespace out")
 			}
 			var err error
 			if s.client, _, _, err = p.connect(); err != nil {
@@ -131,11 +129,14 @@ type spot struct{ url, project string }
 func (s *search) run(ctx context.Context) ([]orphan, error) {
 	fail := func(err error) ([]orphan, error) { return nil, fmt.Errorf("%w: %w", errNotSearched, err) }
 	if s.installation == "" {
-		var kept corev1.ConfigMap
-		if err := s.client.Get(ctx, client.ObjectKey{Namespace: s.operatorNamespace, Name: installationConfigMap}, &kept); err != nil {
-			return fail(fmt.Errorf("the installation id: %w; name it by --installation-id", err))
+		id, err := installation.Current(ctx, s.client, s.operatorNamespace)
+		if err != nil {
+			return fail(fmt.Errorf("%w; --installation-id names it", err))
 		}
-		s.installation = kept.Data[installationKey]
+		s.installation = id
+	}
+	if !installation.Valid(s.installation) {
+		return fail(errors.New("--installation-id must be 6 to 20 lowercase letters and digits"))
 	}
 	spots, err := s.spots(ctx)
 	if err != nil {
@@ -237,17 +238,17 @@ func (s *search) look(ctx context.Context, at spot, issuers []v1alpha1.Issuer) (
 	return nil, errors.Join(failed...)
 }
 
-// unclaimed are those that no resource has and that nobody left behind on purpose, with the Secrets that name them.
+// unclaimed are those that no resource has and that nobody left behind on purpose, with the Secrets that name them. One Codacy may have
+// several addresses, so they are compared by name and id alone, which can only spare more of them.
 func (s *search) unclaimed(ctx context.Context, found []orphan) ([]orphan, error) {
-	type key struct{ url, what string }
-	claimed := map[key]bool{}
+	claimed := map[string]bool{}
 	tokens, err := listTokens(ctx, s.client)
 	if err != nil {
 		return nil, err
 	}
 	for _, t := range tokens {
 		for _, record := range t.SharedStatus().Records() {
-			claimed[key{record.URL, record.ID}], claimed[key{record.URL, record.Name}] = true, true
+			claimed[record.ID], claimed[record.Name] = true, true
 		}
 	}
 	issuers, err := listIssuers(ctx, s.client)
@@ -255,17 +256,14 @@ func (s *search) unclaimed(ctx context.Context, found []orphan) ([]orphan, error
 		return nil, err
 	}
 	for _, i := range issuers {
-		if i.SharedSpec().Codacy == nil {
-			continue
-		}
-		url := i.SharedSpec().Codacy.URL
 		for _, left := range i.SharedStatus().Retained {
-			claimed[key{url, left.ID}], claimed[key{url, left.Name}] = true, true
+			claimed[left.ID], claimed[left.Name] = true, true
 		}
 	}
+	// All Secrets: one that was left behind is not labelled as the operator's any more.
 	secrets := &metav1.PartialObjectMetadataList{}
 	secrets.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
-	if err := s.client.List(ctx, secrets, client.MatchingLabels{v1alpha1.ManagedLabel: v1alpha1.ManagedTokens}); err != nil {
+	if err := s.client.List(ctx, secrets); err != nil {
 		return nil, err
 	}
 	named := map[string]string{}
@@ -276,7 +274,7 @@ func (s *search) unclaimed(ctx context.Context, found []orphan) ([]orphan, error
 	}
 	left := []orphan{}
 	for i := range found {
-		if o := found[i]; !claimed[key{o.url, o.ID}] && !claimed[key{o.url, o.Name}] {
+		if o := found[i]; !claimed[o.ID] && !claimed[o.Name] {
 			o.Secret = named[o.ID]
 			left = append(left, o)
 		}
@@ -299,32 +297,52 @@ func (s *search) revoke(ctx context.Context, found []orphan, sure bool) error {
 		if err := tableOfOrphans(found).print(s.ErrOut, true); err != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(s.ErrOut, "Revoke %d tokens of the installation %s? Whoever uses one will be refused, also in another cluster. Type yes: ", free, s.installation)
-		if answer, _ := bufio.NewReader(s.In).ReadString('\n'); strings.TrimSpace(answer) != "yes" {
-			return errors.New("nothing was revoked; --yes revokes without asking")
+		if err := s.confirm(ctx, free); err != nil {
+			return err
 		}
-	}
-	still, err := s.unclaimed(ctx, found) // Somebody may have taken one over meanwhile.
-	if err != nil {
-		return err
 	}
 	var failed []error
 	done := 0
 	for i := range found {
 		o := &found[i]
-		if !slices.ContainsFunc(still, func(other orphan) bool { return other.url == o.url && other.ID == o.ID && other.Secret == "" }) {
-			continue
-		}
 		err := s.patiently(ctx, func(ctx context.Context) error {
-			return o.from.Revoke(ctx, issuer.Reference{Kind: v1alpha1.KindProjectToken, Subject: o.Project, ID: o.ID, URL: o.url}) //nolint:forbidigo // It belongs to no resource, so no engine sees to it.
+			// Somebody may have taken it over a moment ago.
+			still, err := s.unclaimed(ctx, []orphan{*o})
+			if err != nil || len(still) == 0 || still[0].Secret != "" {
+				return err
+			}
+			err = o.from.Revoke(ctx, issuer.Reference{Kind: v1alpha1.KindProjectToken, Subject: o.Project, ID: o.ID, URL: o.url}) //nolint:forbidigo // It belongs to no resource, so no engine sees to it.
+			o.Revoked = err == nil
+			return err
 		})
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return errors.Join(append(failed, fmt.Errorf("interrupted: %d of %d were revoked", done, free))...)
+		case err != nil:
 			failed = append(failed, fmt.Errorf("%s of %s was not revoked: %w", o.ID, o.Project, err))
-			continue
+		case o.Revoked:
+			done++
+			s.progress("Revoked the token %s of %s (%d of %d)", o.ID, o.Project, done, free)
 		}
-		o.Revoked = true
-		done++
-		s.progress("Revoked the token %s of %s (%d of %d)", o.ID, o.Project, done, free)
 	}
 	return errors.Join(failed...)
+}
+
+// confirm asks the user.
+func (s *search) confirm(ctx context.Context, tokens int) error {
+	_, _ = fmt.Fprintf(s.ErrOut, "Revoke %d tokens of the installation %s? Whoever uses one will be refused, also in another cluster. Type yes: ", tokens, s.installation)
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(s.In).ReadString('\n')
+		answer <- strings.TrimSpace(line)
+	}()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case said := <-answer:
+		if said != "yes" {
+			return errors.New("nothing was revoked; --yes revokes without asking")
+		}
+		return nil
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/testenv"
@@ -20,7 +21,7 @@ const strangersUID = "11111111-2222-3333-4"
 // orphan makes a token at Codacy with the name that an installation would give it.
 func (f *codacyFixture) orphan(installation, repository string, revision int) (id string) {
 	f.t.Helper()
-	expires := time.Now().Add(24 * time.Hour) //nolint:forbidigo // The stand-in's clock is the real one.
+	expires := time.Now().Add(24 * time.Hour)
 	token := f.server.CreateRepositoryToken("gh", "acme", repository, fmt.Sprintf("ts-%s-%s-%d", installation, strangersUID, revision), &expires)
 	return strconv.FormatInt(token.ID, 10)
 }
@@ -60,6 +61,9 @@ func TestOrphansAreWhatNoResourceHas(t *testing.T) {
 	f.Expect(found.out).To(gomega.MatchRegexp(`gh/acme/web +` + left + ` +ts-` + installationID + `-` + strangersUID + `-1 +20\S+Z +No`))
 	f.Expect(f.run("orphans", only, "--project=gh/acme/api", "-o", "name").out).To(gomega.ContainSubstring(strangersUID + "-2\n"))
 	f.Expect(f.run("orphans", "--project=gh/acme/api").err).To(gomega.MatchError(gomega.ContainSubstring("--project needs --issuer")))
+	f.Expect(f.run("orphans", only, "--installation-id=").out).To(gomega.Equal(found.out), "as without it")
+	f.Expect(f.run("orphans", only, "--installation-id=!").err).To(gomega.MatchError(gomega.ContainSubstring("6 to 20 lowercase")))
+	f.Expect(f.run("orphans", only, f.here()).err).To(gomega.MatchError(gomega.ContainSubstring("no namespace")))
 	f.Expect(f.run("orphans", only, "--installation-id=othercluster").out).To(gomega.ContainSubstring(others))
 
 	lost := f.run("orphans", only, "--project=gh/acme/none", "-o", "json")
@@ -78,10 +82,11 @@ func TestOrphansAreRevokedIfTheUserMeansIt(t *testing.T) {
 	f.eventuallyReady(ci)
 	only, installationID := "--issuer="+f.issuer, f.installation()
 	first, second, named := f.orphan(installationID, "web", 1), f.orphan(installationID, "web", 2), f.orphan(installationID, "web", 3)
-	f.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{
-		Namespace: f.namespace, Name: "restored", Labels: map[string]string{v1alpha1.ManagedLabel: v1alpha1.ManagedTokens},
-		Annotations: map[string]string{v1alpha1.TokenIDAnnotation: named},
+	f.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{ // One that was left behind has no label.
+		Namespace: f.namespace, Name: "restored", Annotations: map[string]string{v1alpha1.TokenIDAnnotation: named},
 	}})
+	// The same Codacy by another address has a token that a pod may hold still.
+	held := f.heldElsewhere(installationID)
 	for _, answer := range []string{"", "no\n", "y\n"} {
 		asked := f.answering(answer, "orphans", only, "--revoke")
 		f.Expect(asked.err).To(gomega.MatchError(gomega.ContainSubstring("nothing was revoked")))
@@ -94,10 +99,57 @@ func TestOrphansAreRevokedIfTheUserMeansIt(t *testing.T) {
 	f.Expect(done.progress).To(gomega.ContainSubstring("(2 of 2)"))
 	f.Expect(done.out).To(gomega.MatchRegexp(first + ` .* Yes`))
 	f.Expect(done.out).To(gomega.MatchRegexp(named + ` .* No +the Secret ` + f.namespace + `/restored names it`))
-	f.Expect(f.ids()).To(gomega.And(gomega.ContainElements(named, ci.Status.Token.ID), gomega.Not(gomega.ContainElements(first)), gomega.Not(gomega.ContainElements(second))))
+	f.Expect(f.ids()).To(gomega.And(gomega.ContainElements(named, held, ci.Status.Token.ID), gomega.Not(gomega.ContainElements(first)), gomega.Not(gomega.ContainElements(second))))
 	f.Expect(f.run("orphans", only, "--revoke", "--yes").err).To(gomega.MatchError(gomega.ContainSubstring("a Secret names each of them")))
 
 	gone := f.orphan("gonecluster", "web", 1)
 	f.Expect(f.run("orphans", only, "--revoke", "--yes", "--installation-id=gonecluster").err).NotTo(gomega.HaveOccurred())
 	f.Expect(f.ids()).NotTo(gomega.ContainElement(gone))
+}
+
+// heldElsewhere makes a token that stands among the previous ones of a resource, under another address of the same Codacy.
+func (f *codacyFixture) heldElsewhere(installation string) (id string) {
+	f.t.Helper()
+	id = f.orphan(installation, "web", 7)
+	holder := f.suspended("holder")
+	before := holder.DeepCopy()
+	holder.Status.OwnerUID = holder.UID
+	holder.Status.PreviousTokens = []v1alpha1.PreviousToken{{
+		ID: "other", Revision: 7, Name: fmt.Sprintf("ts-%s-%s-7", installation, strangersUID), URL: "https://localhost:1",
+	}}
+	f.Expect(operator.Status().Patch(f.t.Context(), holder, client.MergeFrom(before))).To(gomega.Succeed())
+	return id
+}
+
+func TestACredentialIsShownOnlyWhereTheOperatorFoundItInOrder(t *testing.T) {
+	t.Parallel()
+	f := newCodacy(t)
+	var good v1alpha1.ClusterTokenIssuer
+	good.Name = f.issuer
+	f.Eventually(func() *v1alpha1.IssuerAccount { f.reload(&good); return good.Status.Account }).ShouldNot(gomega.BeNil())
+	// A tenant, who may make issuers and can't read Secrets, names a Secret and a host in one.
+	f.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "database"}, Data: map[string][]byte{"password": []byte("a-password-of-20-letters")}})
+	issued.Add("the password of a database", "a-password-of-20-letters")
+	f.create(&v1alpha1.TokenIssuer{
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "mine"},
+		Spec: v1alpha1.TokenIssuerSpec{IssuerSpec: v1alpha1.IssuerSpec{Codacy: &v1alpha1.CodacyIssuer{
+			URL: good.Spec.Codacy.URL, CABundle: good.Spec.Codacy.CABundle,
+			CredentialsSecretRef: v1alpha1.SecretKeyReference{Name: "database", Key: "password"},
+		}}},
+	})
+	f.server.ResetRequests()
+	asked := f.run("orphans", "--issuer="+f.namespace+"/mine", "--project=gh/acme/web")
+	f.Expect(asked.err).To(gomega.MatchError(gomega.ContainSubstring("its credential is shown to nobody")))
+	f.Expect(f.server.Requests()).To(gomega.BeEmpty())
+
+	var credential corev1.Secret
+	credential.Namespace, credential.Name = testenv.Namespace, f.issuer
+	f.reload(&credential)
+	f.server.DeactivateAccount(f.account)
+	f.Eventually(func() string {
+		f.reload(&credential)
+		credential.Data[v1alpha1.DefaultCredentialsKey] = []byte("another-one-of-20-letters")
+		f.Expect(k8s.Update(f.t.Context(), &credential)).To(gomega.Succeed())
+		return fmt.Sprint(f.run("orphans", "--issuer="+f.issuer, "--project=gh/acme/web").err)
+	}).Should(gomega.Or(gomega.ContainSubstring("is not what the operator found in order"), gomega.ContainSubstring("its credential is shown to nobody")))
 }

@@ -133,13 +133,19 @@ func (a *authorityClient) accepts(ctx context.Context, t v1alpha1.Token, value t
 		return false, err
 	}
 	defer response.Body.Close()
-	switch response.StatusCode {
-	case http.StatusOK:
+	// Anything may answer at an address that somebody typed.
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+	switch {
+	case err != nil:
+		return false, err
+	case response.StatusCode == http.StatusOK && response.Header.Get("X-Token-Id") == t.SharedStatus().Token.ID:
 		return true, nil
-	case http.StatusUnauthorized:
+	case response.StatusCode == http.StatusUnauthorized && strings.TrimSpace(string(body)) == `{"error":"not found"}`:
 		return false, nil
+	case response.StatusCode == http.StatusServiceUnavailable:
+		return false, errors.New("it can't tell now; try again")
 	default:
-		return false, fmt.Errorf("it answered %d, which means that it can't tell now", response.StatusCode)
+		return false, fmt.Errorf("its answer, %d, is not one of the authority's: is it the authority that is reached?", response.StatusCode)
 	}
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -38,37 +40,42 @@ func (p *plugin) rotate() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if waiting && timeout <= 0 {
+				return errors.New("--timeout must be more than 0s")
+			}
 			chosen.names = args
 			tokens, err := chosen.of(cmd.Context(), c, namespace)
 			if err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
-			defer cancel()
 			// All are asked for before any is waited for.
 			var asked []*rotation
 			var failed []error
 			for _, t := range tokens {
-				r, err := p.ask(ctx, c, t)
+				r, err := p.ask(cmd.Context(), c, t)
 				if err != nil {
 					failed = append(failed, err)
 					continue
 				}
 				asked = append(asked, r)
 			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			shown := []v1alpha1.Token{}
 			for _, r := range asked {
 				if waiting {
 					if err := p.await(ctx, c, r); err != nil {
 						failed = append(failed, err)
 					}
 				}
+				shown = append(shown, r.token)
 			}
 			if out.format != "" {
-				full, err := listOf(tokens)
+				full, err := listOf(shown)
 				if err != nil {
 					return err
 				}
-				failed = append(failed, out.print(p.Out, full, namesOf(tokens), tableOf(tokens, p.clock.Now())))
+				failed = append(failed, out.print(p.Out, full, namesOf(shown), tableOf(shown, p.clock.Now())))
 			}
 			return errors.Join(failed...)
 		},
@@ -76,7 +83,7 @@ func (p *plugin) rotate() *cobra.Command {
 	chosen.addFlags(cmd.Flags())
 	out.addFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&waiting, "wait", false, "Wait until the Secrets hold the new tokens.")
-	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "How long to wait in all.")
+	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "How long --wait waits, for all of them together.")
 	return cmd
 }
 
@@ -90,25 +97,39 @@ type rotation struct {
 
 // ask has a token replaced.
 func (p *plugin) ask(ctx context.Context, c client.Client, t v1alpha1.Token) (*rotation, error) {
-	r := &rotation{token: t, request: p.clock.Now().UTC().Format(time.RFC3339Nano)}
+	name := reference(t)
+	if t.GetDeletionTimestamp() != nil {
+		return nil, fmt.Errorf("%s is being deleted", name)
+	}
+	r := &rotation{token: t.DeepCopyObject().(v1alpha1.Token), request: p.clock.Now().UTC().Format(time.RFC3339Nano)}
 	if current := t.SharedStatus().Token; current != nil {
 		r.before = current.Revision
 	}
-	original := t.DeepCopyObject().(client.Object)
-	annotations := t.GetAnnotations()
+	annotations := maps.Clone(t.GetAnnotations())
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
 	annotations[v1alpha1.RotateRequestAnnotation] = r.request
-	t.SetAnnotations(annotations)
-	if err := c.Patch(ctx, t, client.MergeFrom(original)); err != nil {
-		return nil, fmt.Errorf("%s: %w", reference(t), err)
+	r.token.SetAnnotations(annotations)
+	if err := c.Patch(ctx, r.token, client.MergeFrom(t)); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	p.progress("%s: asked for a new token in place of revision %d", reference(t), r.before)
-	if t.SharedSpec().Suspend {
-		p.progress("%s is suspended: there will be a new token when spec.suspend is false", reference(t))
+	switch {
+	case t.SharedSpec().Suspend:
+		p.progress("%s is suspended: there will be a new token once spec.suspend is false", name)
+	case r.before == 0:
+		p.progress("%s: asked for a new token; there is none yet", name)
+	default:
+		p.progress("%s: asked for a new token in place of revision %d", name, r.before)
 	}
 	return r, nil
+}
+
+// done says whether there is the token that was asked for; also if somebody else asked a moment later, who then gets it.
+func (r *rotation) done() bool {
+	status := r.token.SharedStatus()
+	return status.Pending == nil && status.Token != nil && status.Token.Revision > r.before &&
+		(status.LastRotateRequest == r.request || r.token.GetAnnotations()[v1alpha1.RotateRequestAnnotation] != r.request)
 }
 
 // await waits until a token that was asked for is in its Secret, and tells what it waits for.
@@ -117,23 +138,29 @@ func (p *plugin) await(ctx context.Context, c client.Client, r *rotation) error 
 	if t.SharedSpec().Suspend {
 		return fmt.Errorf("%s is suspended, so there is nothing to wait for", name)
 	}
-	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (done bool, err error) {
-		if err := c.Get(ctx, client.ObjectKeyFromObject(t), t); err != nil {
-			return false, err
-		}
-		status := t.SharedStatus()
-		if status.LastRotateRequest == r.request && status.Pending == nil && status.Token != nil && status.Token.Revision > r.before {
-			return true, nil
-		}
-		if message := ready(status.Conditions).Message; message != told {
+	tell := func(message string) {
+		if message != told {
 			p.progress("%s: waiting: %s", name, message)
 			told = message
 		}
+	}
+	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (done bool, err error) {
+		err = c.Get(ctx, client.ObjectKeyFromObject(t), t)
+		switch {
+		case apierrors.IsNotFound(err), apierrors.IsForbidden(err):
+			return false, err
+		case err != nil:
+			tell(err.Error()) // The API server may be back in a moment.
+			return false, nil
+		case r.done():
+			return true, nil
+		}
+		tell(readyToken(t).Message)
 		return false, nil
 	})
 	switch {
 	case wait.Interrupted(err):
-		return fmt.Errorf("%s has no new token yet: %s It is not given up: see kubectl describe %s", name, told, name)
+		return fmt.Errorf("%s has no new token yet: %s It is not given up: see kubectl describe %s --namespace %s", name, told, name, t.GetNamespace())
 	case err != nil:
 		return fmt.Errorf("%s: %w", name, err)
 	}

@@ -47,11 +47,12 @@ func TestRotateSaysWhatItWaitsForAndThatItGaveUp(t *testing.T) {
 	f := newFixture(t)
 	f.projectToken("ci", "no-such-issuer", "web")
 	late := f.run("rotate", "ci", "--wait", "--timeout=2s", f.here())
-	f.Expect(late.err).To(gomega.MatchError(gomega.And(gomega.ContainSubstring("has no new token yet"), gomega.ContainSubstring("kubectl describe projecttoken/ci"))))
+	f.Expect(late.err).To(gomega.MatchError(gomega.And(gomega.ContainSubstring("has no new token yet"), gomega.ContainSubstring("kubectl describe projecttoken/ci --namespace "+f.namespace))))
 	f.Expect(late.progress).To(gomega.ContainSubstring("projecttoken/ci: waiting: "))
 
 	f.suspended("paused")
 	f.Expect(f.run("rotate", "paused", f.here()).progress).To(gomega.ContainSubstring("is suspended"))
+	f.Expect(f.run("rotate", "paused", "--wait", "--timeout=0", f.here()).err).To(gomega.MatchError(gomega.ContainSubstring("--timeout")))
 	f.Expect(f.run("rotate", "paused", "--wait", f.here()).err).To(gomega.MatchError(gomega.ContainSubstring("nothing to wait for")))
 }
 
@@ -68,10 +69,14 @@ func TestATokenIsNamedAsUsersOfKubectlWould(t *testing.T) {
 		"none":             `there is no AccountToken and no ProjectToken "none"`,
 		"projecttoken/x":   `projecttokens.tokensteward.io "x" not found`,
 		"deployment/both":  `"deployment" is no kind of token`,
-		"accounttoken/a/b": `"accounttoken/a/b" is not KIND/NAME`,
+		"accounttoken/a/b": "that is no name of a token",
 	} {
 		f.Expect(f.run("rotate", name, f.here()).err).To(gomega.MatchError(gomega.ContainSubstring(complaint)), name)
 	}
+	mistaken := f.run("rotate", "eyJhbGciOiJIUzI1NiJ9.A_bearer", f.here())
+	f.Expect(mistaken.err).To(gomega.MatchError(gomega.Not(gomega.ContainSubstring("eyJ"))), "what may be a credential is not repeated")
+	f.Expect(f.run("rotate", "projecttoken", "both", f.here()).err).To(gomega.MatchError("write projecttoken/NAME"))
+	f.Expect(f.run("rotate", "atok/both", "-A").err).To(gomega.MatchError(gomega.ContainSubstring("--all-namespaces needs")))
 	f.Expect(f.run("rotate", f.here()).err).To(gomega.MatchError(gomega.ContainSubstring("--selector or --all")))
 	f.Expect(f.run("rotate", "both", "--all", f.here()).err).To(gomega.MatchError(gomega.ContainSubstring("--selector or --all")))
 	f.Expect(f.run("rotate", "-l", "no=such", f.here()).err).To(gomega.MatchError(gomega.ContainSubstring("no such token")))

@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 )
@@ -54,7 +56,7 @@ func (p *plugin) status() *cobra.Command {
 		Use:   "status",
 		Short: "Show the issuers, how many requests they have left, and the tokens that fail",
 		Long: "Show the issuers, how many requests they have left, and the tokens that fail: those that are not Ready, and those that are and that a\n" +
-			"person has to do something about.\n\n" +
+			"person has to do something about. With --namespace, those of one namespace.\n\n" +
 			"The requests left come from the operator's metrics, through a port that is forwarded to it; for that you need to be allowed to forward ports to\n" +
 			"its pods, and to make a token of the ServiceAccount that may read the metrics. Without it the rest is shown.",
 		Example: "  kubectl steward status\n  kubectl steward status -o json",
@@ -63,15 +65,23 @@ func (p *plugin) status() *cobra.Command {
 			if err := out.check(); err != nil {
 				return err
 			}
-			c, config, _, err := p.connect()
+			c, config, namespace, err := p.connect()
 			if err != nil {
 				return err
 			}
-			issuers, err := listIssuers(cmd.Context(), c)
+			var options []client.ListOption
+			if cmd.Flags().Changed("namespace") {
+				options = append(options, client.InNamespace(namespace))
+			}
+			issuers, err := listIssuers(cmd.Context(), c, options...)
+			if apierrors.IsForbidden(err) && options != nil {
+				p.progress("Only TokenIssuers are shown: %v", err)
+				issuers, err = listTokenIssuers(cmd.Context(), c, options...)
+			}
 			if err != nil {
 				return err
 			}
-			tokens, err := listTokens(cmd.Context(), c)
+			tokens, err := listTokens(cmd.Context(), c, options...)
 			if err != nil {
 				return err
 			}
@@ -103,7 +113,7 @@ func overviewOf(issuers []v1alpha1.Issuer, tokens []v1alpha1.Token) *overview {
 		}
 	}
 	for _, i := range issuers {
-		condition, name := ready(i.SharedStatus().Conditions), nameOf(i)
+		condition, name := ready(i, i.SharedStatus().Conditions), nameOf(i)
 		state := issuerState{
 			Kind: i.Kind(), Namespace: i.GetNamespace(), Name: i.GetName(), Ready: string(condition.Status), Message: condition.Message,
 			CredentialExpirationTime: i.SharedStatus().CredentialExpirationTime, Tokens: all[name], Failing: failing[name],
@@ -127,7 +137,7 @@ func failure(t v1alpha1.Token) *metav1.Condition {
 			return &conditions[i]
 		}
 	}
-	if condition := ready(conditions); condition.Status != metav1.ConditionTrue {
+	if condition := readyToken(t); condition.Status != metav1.ConditionTrue {
 		return &condition
 	}
 	return nil

@@ -199,7 +199,7 @@ func (f *fixture) answering(answer string, arguments ...string) result {
 	f.t.Helper()
 	var out, progress bytes.Buffer
 	command := cli.New(genericiooptions.IOStreams{In: strings.NewReader(answer), Out: &out, ErrOut: &progress}, clock.RealClock{}, "test")
-	command.SetArgs(append(arguments, "--kubeconfig="+controlPlane.Kubeconfig, "--cache-dir="+f.t.TempDir()))
+	command.SetArgs(append([]string{"--kubeconfig=" + controlPlane.Kubeconfig, "--cache-dir=" + f.t.TempDir()}, arguments...))
 	err := command.ExecuteContext(f.t.Context())
 	mu.Lock()
 	defer mu.Unlock()

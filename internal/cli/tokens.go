@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/duration"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
@@ -27,16 +28,18 @@ var kinds = map[string]func() v1alpha1.Token{
 func newAccountToken() v1alpha1.Token { return &v1alpha1.AccountToken{} }
 func newProjectToken() v1alpha1.Token { return &v1alpha1.ProjectToken{} }
 
-// selection says which tokens of a namespace a command is about.
+// selection says which tokens a command is about.
 type selection struct {
-	names    []string
-	selector string
-	all      bool
+	names         []string
+	selector      string
+	all           bool
+	allNamespaces bool
 }
 
 func (s *selection) addFlags(flags *pflag.FlagSet) {
 	flags.StringVarP(&s.selector, "selector", "l", "", "The tokens with these labels, as kubectl takes them.")
 	flags.BoolVar(&s.all, "all", false, "All tokens of the namespace.")
+	flags.BoolVarP(&s.allNamespaces, "all-namespaces", "A", false, "With --selector or --all: in all namespaces.")
 }
 
 // of lists the tokens that are selected.
@@ -47,10 +50,14 @@ func (s *selection) of(ctx context.Context, c client.Reader, namespace string) (
 			ways++
 		}
 	}
-	if ways != 1 {
+	switch {
+	case ways != 1:
 		return nil, errors.New("name tokens, as in projecttoken/ci, or else use --selector or --all")
-	}
-	if len(s.names) > 0 {
+	case len(s.names) > 0 && s.allNamespaces:
+		return nil, errors.New("a name is one in a namespace: --all-namespaces needs --selector or --all")
+	case len(s.names) > 1 && kinds[strings.ToLower(s.names[0])] != nil:
+		return nil, fmt.Errorf("write %s/NAME", s.names[0])
+	case len(s.names) > 0:
 		var tokens []v1alpha1.Token
 		for _, name := range s.names {
 			t, err := getToken(ctx, c, namespace, name)
@@ -65,26 +72,34 @@ func (s *selection) of(ctx context.Context, c client.Reader, namespace string) (
 	if err != nil {
 		return nil, fmt.Errorf("--selector: %w", err)
 	}
-	tokens, err := listTokens(ctx, c, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: selector})
+	options, where := []client.ListOption{client.MatchingLabelsSelector{Selector: selector}}, "any namespace"
+	if !s.allNamespaces {
+		options, where = append(options, client.InNamespace(namespace)), "the namespace "+namespace
+	}
+	tokens, err := listTokens(ctx, c, options...)
 	if err == nil && len(tokens) == 0 {
-		err = fmt.Errorf("no such token in the namespace %s", namespace)
+		err = fmt.Errorf("no such token in %s", where)
 	}
 	return tokens, err
 }
 
 // getToken finds a token by kind/name, or by its name alone if no token of the other kind has the same.
 func getToken(ctx context.Context, c client.Reader, namespace, name string) (v1alpha1.Token, error) {
-	key := client.ObjectKey{Namespace: namespace, Name: name}
-	if kind, rest, ok := strings.Cut(name, "/"); ok {
+	kind, plain, ok := strings.Cut(name, "/")
+	if !ok {
+		kind, plain = "", name
+	}
+	// What is no name is not repeated, nor sent to anybody: it may be a credential that got into the wrong place.
+	if len(validation.IsDNS1123Subdomain(plain)) > 0 {
+		return nil, errors.New("that is no name of a token: say NAME or KIND/NAME, as in projecttoken/ci")
+	}
+	key := client.ObjectKey{Namespace: namespace, Name: plain}
+	if ok {
 		kind = strings.TrimSuffix(strings.ToLower(kind), "."+v1alpha1.GroupVersion.Group)
-		if strings.Contains(rest, "/") {
-			return nil, fmt.Errorf("%q is not KIND/NAME", name)
-		}
 		if kinds[kind] == nil {
-			return nil, fmt.Errorf("%q is no kind of token: say accounttoken/%s or projecttoken/%s", kind, rest, rest)
+			return nil, fmt.Errorf("%q is no kind of token: say accounttoken/%s or projecttoken/%s", kind, plain, plain)
 		}
 		t := kinds[kind]()
-		key.Name = rest
 		return t, c.Get(ctx, key, t)
 	}
 	var found []v1alpha1.Token
@@ -124,17 +139,23 @@ func listTokens(ctx context.Context, c client.Reader, options ...client.ListOpti
 	return tokens, nil
 }
 
-// listIssuers lists the issuers of both kinds.
-func listIssuers(ctx context.Context, c client.Reader) (issuers []v1alpha1.Issuer, err error) {
+// listIssuers lists the issuers of both kinds, TokenIssuers as the options say.
+func listIssuers(ctx context.Context, c client.Reader, options ...client.ListOption) (issuers []v1alpha1.Issuer, err error) {
 	var cluster v1alpha1.ClusterTokenIssuerList
-	var namespaced v1alpha1.TokenIssuerList
-	for _, list := range []client.ObjectList{&cluster, &namespaced} {
-		if err := c.List(ctx, list); err != nil {
-			return nil, err
-		}
+	if err := c.List(ctx, &cluster); err != nil {
+		return nil, err
 	}
 	for i := range cluster.Items {
 		issuers = append(issuers, &cluster.Items[i])
+	}
+	namespaced, err := listTokenIssuers(ctx, c, options...)
+	return append(issuers, namespaced...), err
+}
+
+func listTokenIssuers(ctx context.Context, c client.Reader, options ...client.ListOption) (issuers []v1alpha1.Issuer, err error) {
+	var namespaced v1alpha1.TokenIssuerList
+	if err := c.List(ctx, &namespaced, options...); err != nil {
+		return nil, err
 	}
 	for i := range namespaced.Items {
 		issuers = append(issuers, &namespaced.Items[i])
@@ -159,13 +180,19 @@ func nameOf(i v1alpha1.Issuer) string {
 	return strings.TrimPrefix(client.ObjectKeyFromObject(i).String(), "/")
 }
 
-// ready is the Ready condition.
-func ready(conditions []metav1.Condition) metav1.Condition {
+// ready is the Ready condition of a resource, or what there is to say if it has none.
+func ready(o client.Object, conditions []metav1.Condition) metav1.Condition {
 	if c := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady); c != nil {
 		return *c
 	}
-	return metav1.Condition{Status: metav1.ConditionUnknown, Reason: "NotSeen", Message: "The operator has not seen it yet. Is it running, and does it look after this namespace?"}
+	return metav1.Condition{
+		Status: metav1.ConditionUnknown, Reason: "NotSeen", LastTransitionTime: o.GetCreationTimestamp(),
+		Message: "The operator has not seen it yet. Is it running, and does it look after this namespace?",
+	}
 }
+
+// readyToken is the Ready condition of a token.
+func readyToken(t v1alpha1.Token) metav1.Condition { return ready(t, t.SharedStatus().Conditions) }
 
 // from says how far a time is from now, for people.
 func from(now time.Time, at *metav1.Time) string {

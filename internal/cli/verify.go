@@ -1,14 +1,16 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -76,14 +78,14 @@ func (p *plugin) verify() *cobra.Command {
 			defer v.close()
 			var verdicts []*verdict
 			rejected := 0
-			t := table{columns: []string{"Token", "Accepted", "Revision", "+Asked of", "Message"}}
+			t := table{columns: []string{"Namespace", "Token", "Accepted", "Revision", "+Asked of", "Message"}}
 			for _, tok := range tokens {
 				found := v.verify(cmd.Context(), tok)
 				verdicts = append(verdicts, found)
 				if found.Accepted != yes {
 					rejected++
 				}
-				t.rows = append(t.rows, []any{reference(tok), found.Accepted, found.Revision, found.AskedOf, found.Message})
+				t.rows = append(t.rows, []any{tok.GetNamespace(), reference(tok), found.Accepted, found.Revision, found.AskedOf, found.Message})
 			}
 			if err := out.print(p.Out, verdicts, namesOf(tokens), t); err != nil {
 				return err
@@ -117,21 +119,21 @@ func (v *verifier) close() {
 
 func (v *verifier) verify(ctx context.Context, t v1alpha1.Token) *verdict {
 	found := &verdict{Kind: t.Kind(), Namespace: t.GetNamespace(), Name: t.GetName()}
-	current := t.SharedStatus().Token
-	if current == nil {
-		return found.say(no, "There is no token yet. %s", ready(t.SharedStatus().Conditions).Message)
-	}
-	found.Revision = current.Revision
 	value, err := v.read(ctx, t)
-	switch {
-	case apierrors.IsNotFound(err):
-		return found.say(no, "The Secret %s does not exist. The operator writes it anew.", v1alpha1.SecretName(t))
-	case err != nil:
-		return found.say(unknown, "The Secret can't be read: %v", err)
-	case value.IsEmpty():
-		return found.say(no, "The Secret %s does not hold the token of revision %d: somebody changed it. The operator puts it right.", v1alpha1.SecretName(t), current.Revision)
+	current := t.SharedStatus().Token
+	if current != nil {
+		found.Revision = current.Revision
 	}
 	switch {
+	case errors.Is(err, errBeingReplaced):
+		return found.say(unknown, "It is being replaced just now: ask again in a moment.")
+	case err != nil:
+		return found.say(unknown, "%v", err)
+	case current == nil:
+		return found.say(no, "There is no token yet. %s", readyToken(t).Message)
+	case value.IsEmpty():
+		return found.say(no, "The Secret %s does not hold the token of revision %d under %s: somebody changed or deleted it. Unless the resource is suspended, the operator puts it right.",
+			v1alpha1.SecretName(t), current.Revision, v1alpha1.TokenKey(t, current.URL != ""))
 	case current.URL == "":
 		v.askAuthority(ctx, t, value, found)
 	case t.Kind() == v1alpha1.KindAccountToken:
@@ -142,18 +144,45 @@ func (v *verifier) verify(ctx context.Context, t v1alpha1.Token) *verdict {
 	return found
 }
 
-// read gives what the Secret holds, if that is the token that the status speaks of; else it is empty.
+var errBeingReplaced = errors.New("the Secret and the status are not of one revision")
+
+// read gives what the Secret holds, if that is the token that the status speaks of; else it is empty. The Secret is written before the
+// status, so they are read again if they differ.
 func (v *verifier) read(ctx context.Context, t v1alpha1.Token) (token.Value, error) {
-	var secret corev1.Secret
-	if err := v.client.Get(ctx, client.ObjectKey{Namespace: t.GetNamespace(), Name: v1alpha1.SecretName(t)}, &secret); err != nil {
-		return token.Value{}, err
-	}
-	for _, content := range secret.Data {
-		if token.SHA256(content) == t.SharedStatus().Token.SHA256 {
-			return token.NewValue(string(content)), nil
+	const tries = 3
+	for try := 1; ; try++ {
+		if err := v.client.Get(ctx, client.ObjectKeyFromObject(t), t); err != nil {
+			return token.Value{}, err
+		}
+		status := t.SharedStatus()
+		if status.Token == nil {
+			return token.Value{}, nil
+		}
+		var secret corev1.Secret
+		err := v.client.Get(ctx, client.ObjectKey{Namespace: t.GetNamespace(), Name: v1alpha1.SecretName(t)}, &secret)
+		if client.IgnoreNotFound(err) != nil {
+			return token.Value{}, fmt.Errorf("the Secret can't be read: %w", err)
+		}
+		held := secret.Data[v1alpha1.TokenKey(t, status.Token.URL != "")]
+		if status.AdoptedTime != nil {
+			held = bytes.TrimSpace(held) // Who wrote it by hand may have left white space around it.
+		}
+		if token.SHA256(held) == status.Token.SHA256 {
+			return token.NewValue(string(held)), nil
+		}
+		underWay := status.Pending != nil || secret.Annotations[v1alpha1.RevisionAnnotation] != strconv.FormatInt(status.Token.Revision, 10)
+		if try == tries || !underWay {
+			if status.Pending != nil {
+				return token.Value{}, errBeingReplaced
+			}
+			return token.Value{}, nil
+		}
+		select {
+		case <-ctx.Done():
+			return token.Value{}, ctx.Err()
+		case <-v.clock.After(time.Second):
 		}
 	}
-	return token.Value{}, nil
 }
 
 // askAuthority shows a token to the authority that is built into the operator.

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"strconv"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/issuer/codacy/codacytest"
 )
 
 func TestVerifyAsksTheAuthorityForABuiltInToken(t *testing.T) {
@@ -53,6 +55,19 @@ func TestVerifyShowsATokenToNobodyElse(t *testing.T) {
 	f.Expect(f.run("verify", "robot", f.here()).out).To(gomega.MatchRegexp(`Unknown .*no pod of the operator is ready in the namespace tokensteward-system`))
 }
 
+func TestVerifyBelievesTheAuthorityAlone(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.eventuallyReady(f.accountToken("robot", f.namespace, "alice"))
+	for status, accepted := range map[int]string{http.StatusOK: "Unknown", http.StatusUnauthorized: "Unknown", http.StatusServiceUnavailable: "Unknown"} {
+		other, err := codacytest.StartTLS(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }), "127.0.0.1:0")
+		f.Expect(err).NotTo(gomega.HaveOccurred())
+		verified := f.run("verify", "robot", f.here(), "--authority-url="+other.URL, "--authority-ca="+f.file("ca.crt", string(other.CAPEM)))
+		f.Expect(verified.out).To(gomega.MatchRegexp(`robot +`+accepted+` +1 +The authority does not say`), "%d", status)
+		f.Expect(other.Close()).To(gomega.Succeed())
+	}
+}
+
 func TestVerifyTellsThatTheSecretIsNotAsItShouldBe(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -63,11 +78,11 @@ func TestVerifyTellsThatTheSecretIsNotAsItShouldBe(t *testing.T) {
 	var secret corev1.Secret
 	secret.Namespace, secret.Name = f.namespace, "robot"
 	f.reload(&secret)
-	secret.Data["API_TOKEN"] = []byte("something else")
+	secret.Data["COPY"], secret.Data["API_TOKEN"] = secret.Data["API_TOKEN"], []byte("something else")
 	f.Expect(k8s.Update(f.t.Context(), &secret)).To(gomega.Succeed())
 	f.Expect(f.run("verify", "robot", f.here()).out).To(gomega.MatchRegexp(`No +1 +The Secret robot does not hold the token of revision 1`))
 	f.Expect(k8s.Delete(f.t.Context(), &secret)).To(gomega.Succeed())
-	f.Expect(f.run("verify", "robot", f.here()).out).To(gomega.MatchRegexp(`No +1 +The Secret robot does not exist`))
+	f.Expect(f.run("verify", "robot", f.here()).out).To(gomega.MatchRegexp(`No +1 +The Secret robot does not hold the token of revision 1 under API_TOKEN: somebody changed or deleted it`))
 	f.Expect(f.run("verify", f.suspended("none").Name, f.here()).out).To(gomega.MatchRegexp(`No +0 +There is no token yet`))
 }
 

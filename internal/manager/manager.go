@@ -32,6 +32,7 @@ import (
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/controllers"
 	"github.com/tokensteward/tokensteward/internal/authority"
+	"github.com/tokensteward/tokensteward/internal/installation"
 	"github.com/tokensteward/tokensteward/internal/issuer/builtin"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 )
@@ -132,12 +133,9 @@ func metricsOptions(options *Options) metricsserver.Options {
 }
 
 func addControllers(ctx context.Context, mgr ctrlmanager.Manager, live client.WithWatch, options *Options, clk clock.PassiveClock) error {
-	id := options.InstallationID
-	if id == "" {
-		var err error
-		if id, err = installation(ctx, live, options.Namespace); err != nil {
-			return err
-		}
+	id, err := installation.Establish(ctx, live, options.Namespace, options.InstallationID)
+	if err != nil {
+		return err
 	}
 	services := codacy.NewServices(codacy.Options{
 		Clock: clk, InstallationID: id, Limits: options.limits(), Timeout: options.ServiceTimeout, BreakerPause: options.ServicePause,

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/tokensteward/tokensteward/controllers"
+	"github.com/tokensteward/tokensteward/internal/installation"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 )
 
@@ -106,7 +107,7 @@ func (o *Options) Validate() error {
 	if o.Namespace == "" {
 		problems = append(problems, errors.New("--namespace is empty: name the namespace that the operator runs in"))
 	}
-	if o.InstallationID != "" && !installationID.MatchString(o.InstallationID) {
+	if o.InstallationID != "" && !installation.Valid(o.InstallationID) {
 		problems = append(problems, errors.New("--installation-id must be 6 to 20 lowercase letters and digits"))
 	}
 	if err := validateNamespaces(o.Scope.Namespaces); err != nil {
