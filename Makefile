@@ -20,7 +20,7 @@ CHART := bin/tokensteward-$(VERSION:v%=%).tgz
 ##@ Use it
 
 .PHONY: demo
-demo: bin/manager bin/demo ## Run the operator on a real API server and tell the story of a token, step by step.
+demo: bin/manager bin/demo bin/kubectl-steward ## Run the operator on a real API server and tell the story of a token, step by step.
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) bin/demo
 
 .PHONY: demo-codacy
@@ -28,7 +28,7 @@ demo-codacy: bin/manager bin/demo bin/codacy-standin ## The story of a token of 
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) bin/demo codacy
 
 .PHONY: dev
-dev: bin/manager bin/demo ## The same API server and operator, left running to try things; Ctrl-C ends it.
+dev: bin/manager bin/demo bin/kubectl-steward bin/kubectl_complete-steward ## The same API server and operator, left running to try things; Ctrl-C ends it.
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) bin/demo --stay
 
 ##@ Install it
@@ -79,7 +79,7 @@ test: bin/manager bin/helm ## Run all tests, on a real kube-apiserver and etcd.
 	cd test/argocd && go test ./...
 
 .PHONY: e2e
-e2e: bin/helm bin/image.tar $(CHART) bin/e2e/consumer bin/e2e/codacy-standin ## The chart, and pods: on KUBECONFIG's cluster, on kind, or on a node that it brings up (Linux, as root).
+e2e: bin/helm bin/image.tar $(CHART) bin/e2e/consumer bin/e2e/codacy-standin bin/kubectl-steward bin/kubectl_complete-steward ## The chart, and pods: on KUBECONFIG's cluster, on kind, or on a node that it brings up (Linux, as root).
 	@echo "e2e: compiling; the first time takes minutes ..."
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) go test -tags e2e -count=1 -v -timeout 40m ./test/e2e
 
@@ -119,6 +119,12 @@ alerts: bin/promtool ## Test the alerts with Prometheus' own promtool.
 .PHONY: dashboard
 dashboard: ## Draw docs/images/dashboard.svg: the chart's dashboard of a made day, its queries run by Prometheus' engine.
 	cd hack/tools/dashboard && go run . ../../../charts/tokensteward/files/dashboard.json ../../../docs/images/dashboard.svg
+
+.PHONY: pictures
+pictures: bin/manager bin/demo bin/kubectl-steward ## Draw the README's pictures from what the demo prints.
+	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) bin/demo >bin/demo.txt
+	go run ./hack/pictures 4,5 docs/images/demo.svg <bin/demo.txt
+	go run ./hack/pictures 6 docs/images/plugin.svg <bin/demo.txt
 
 .PHONY: fmt
 fmt: bin/golangci-lint ## Format the code.

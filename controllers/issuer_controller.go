@@ -224,7 +224,11 @@ func patchFinalizers(ctx context.Context, writer client.Writer, o client.Object,
 
 // report writes the status, if there is something new to tell.
 func (r *IssuerReconciler) report(ctx context.Context, issuer v1alpha1.Issuer, found *verdict) error {
-	return r.patchStatus(ctx, issuer, func(status *v1alpha1.IssuerStatus) {
+	var before metav1.Condition
+	if ready := meta.FindStatusCondition(issuer.SharedStatus().Conditions, v1alpha1.ConditionReady); ready != nil {
+		before = *ready
+	}
+	err := r.patchStatus(ctx, issuer, func(status *v1alpha1.IssuerStatus) {
 		status.ObservedGeneration = issuer.GetGeneration()
 		prune(status, r.Clock.Now())
 		condition := metav1.Condition{
@@ -250,6 +254,14 @@ func (r *IssuerReconciler) report(ctx context.Context, issuer v1alpha1.Issuer, f
 			}
 		}
 	})
+	if err == nil && before.Reason != found.reason {
+		what := "The issuer can't be used"
+		if found.ready {
+			what = "The issuer is ready"
+		}
+		ctrl.LoggerFrom(ctx).Info(what, "reason", found.reason, "message", truncate(found.message))
+	}
+	return err
 }
 
 // noteRefusal records which credential was refused, from when until when.

@@ -27,10 +27,12 @@ type orphans struct {
 	mu sync.Mutex
 	// firstSeen, by issuer, the project that they are a token of, and id.
 	firstSeen map[codacy.Key]map[string]map[string]time.Time
+	// told are the ids that the log has told of.
+	told map[string]bool
 }
 
 func newOrphans(clk clock.PassiveClock) *orphans {
-	return &orphans{clock: clk, firstSeen: map[codacy.Key]map[string]map[string]time.Time{}}
+	return &orphans{clock: clk, firstSeen: map[codacy.Key]map[string]map[string]time.Time{}, told: map[string]bool{}}
 }
 
 // saw takes note of all tokens without a resource in a list, and says which of them are old enough.
@@ -56,11 +58,21 @@ func (o *orphans) saw(issuer codacy.Key, project string, unclaimed []codacy.Name
 	return old
 }
 
+// first says whether an orphan was not told of before.
+func (o *orphans) first(orphan codacy.Named) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	told := o.told[orphan.ID]
+	o.told[orphan.ID] = true
+	return !told
+}
+
 // gone: one of them was revoked.
 func (o *orphans) gone(issuer codacy.Key, project, id string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.firstSeen[issuer][project], id)
+	delete(o.told, id)
 	o.count(issuer)
 }
 
@@ -105,6 +117,9 @@ func (r *TokenReconciler) findOrphans(ctx context.Context, s *state, named []cod
 	}
 	old := r.orphans.saw(issuerKey(s.token), s.token.Subject(), unclaimed)
 	for _, orphan := range old {
+		if !r.orphans.first(orphan) {
+			continue
+		}
 		ctrl.LoggerFrom(ctx).Info("Found an orphaned token: it has a name of this installation, and no resource has it", "id", orphan.ID, "name", orphan.Name)
 	}
 	return old, nil

@@ -44,6 +44,8 @@ var (
 	// allowedHost is the only one that a TokenIssuer may connect to.
 	allowedHost = testenv.FreeAddress()
 	issued      *leakcheck.Values
+	// logs is the operator's log.
+	logs lockedBuffer
 )
 
 const (
@@ -72,8 +74,7 @@ func TestMain(m *testing.M) {
 func runSuite(m *testing.M) (code int, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	var logs lockedBuffer
-	ctrl.SetLogger(zap.New(zap.WriteTo(&logs), zap.UseDevMode(true)))
+	ctrl.SetLogger(zap.New(zap.WriteTo(&logs), zap.UseDevMode(true), zap.JSONEncoder()))
 
 	if controlPlane, err = testenv.Start(ctx); err != nil {
 		return 1, err

@@ -53,7 +53,10 @@ func (r *TokenReconciler) report(ctx context.Context, s *state, plan lifecycle.P
 	}
 
 	r.announce(ctx, s)
-	if after := problemOf(s.token); after != nil && (before == nil || before.Reason != after.Reason) {
+	switch after := problemOf(s.token); {
+	case after == nil && before != nil && s.minted == nil && len(s.revoked) == 0: // Else what was done has a line of its own.
+		ctrl.LoggerFrom(ctx).Info("No longer waiting", "reason", before.Reason)
+	case after != nil && (before == nil || before.Reason != after.Reason):
 		ctrl.LoggerFrom(ctx).Info("Waiting", "reason", after.Reason, "message", after.Message)
 		r.Recorder.Eventf(s.token, nil, corev1.EventTypeWarning, after.Reason, "Wait", "%s", after.Message)
 	}
@@ -93,7 +96,7 @@ func (r *TokenReconciler) announce(ctx context.Context, s *state) {
 	if minted := s.minted; minted != nil {
 		metrics.MintedTokens.WithLabelValues(s.token.Kind(), s.mintCause(), key.Kind, key.Namespace, key.Name).Inc()
 		name := v1alpha1.SecretName(s.token)
-		log.Info("Issued a token", "revision", minted.Revision, "secret", name, "expires", timeOf(minted.ExpirationTime))
+		log.Info("Issued a token", "revision", minted.Revision, "reason", s.mintCause(), "secret", name, "expires", timeOf(minted.ExpirationTime))
 		expires := "does not expire"
 		if minted.ExpirationTime != nil {
 			expires = "expires at " + minted.ExpirationTime.UTC().Format(time.RFC3339)
@@ -112,7 +115,11 @@ func (r *TokenReconciler) announce(ctx context.Context, s *state) {
 		r.announceLeft(ctx, s, &s.left[i])
 	}
 	if len(s.revoked) > 0 {
-		log.Info("Revoked tokens", "revisions", s.revoked)
+		reason := "replaced"
+		if s.token.GetDeletionTimestamp() != nil {
+			reason = "deleted"
+		}
+		log.Info("Revoked tokens", "revisions", s.revoked, "reason", reason)
 		r.Recorder.Eventf(s.token, nil, corev1.EventTypeNormal, eventRevoked, "Revoke", "Revoked %s", revisions(s.revoked))
 	}
 	if len(s.expired) > 0 {

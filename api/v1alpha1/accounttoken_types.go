@@ -53,8 +53,9 @@ type AccountToken struct {
 	// +required
 	Spec AccountTokenSpec `json:"spec"`
 
-	// What is so. Only the operator writes it.
+	// What is so. Only the operator writes it. Before it has, observedGeneration is -1, so that nobody takes the resource for settled.
 	// +optional
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status AccountTokenStatus `json:"status,omitzero"`
 }
 

@@ -153,8 +153,9 @@ type ClusterTokenIssuer struct {
 	// +required
 	Spec ClusterTokenIssuerSpec `json:"spec"`
 
-	// What is so. Only the operator writes it.
+	// What is so. Only the operator writes it. Before it has, observedGeneration is -1, so that nobody takes the resource for settled.
 	// +optional
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status IssuerStatus `json:"status,omitzero"`
 }
 

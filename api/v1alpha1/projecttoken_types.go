@@ -79,8 +79,9 @@ type ProjectToken struct {
 	// +required
 	Spec ProjectTokenSpec `json:"spec"`
 
-	// What is so. Only the operator writes it.
+	// What is so. Only the operator writes it. Before it has, observedGeneration is -1, so that nobody takes the resource for settled.
 	// +optional
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status ProjectTokenStatus `json:"status,omitzero"`
 }
 

@@ -43,6 +43,13 @@ func tellBuiltIn(s *story) {
 	laptop.calls("gh/acme/website", refused)
 	alice.calls("gh/acme/website", accepted)
 
+	s.chapter("The kubectl plugin: a rotation, after which a process that holds the previous token still works")
+	s.shell("kubectl steward rotate projecttoken/website --namespace team-a --wait", "holds revision 2", "revision 1 stays valid until")
+	website.calls("gh/acme/website", accepted)
+	s.shell("kubectl steward list", "projecttoken/website", "gh/acme/website")
+	s.shell("kubectl steward verify --all --namespace team-a --authority-url "+s.operator.AuthorityURL, "Accepted as alice.", "Accepted as gh/acme/backend.")
+	s.shell("kubectl steward status", "All of 3 tokens are as they should be.")
+
 	s.chapter("Deleted resources take their tokens and Secrets along; the same processes are refused")
 	s.shell("kubectl -n team-a delete accounttoken,projecttoken --all", "deleted")
 	alice.calls("gh/acme/website", refused)

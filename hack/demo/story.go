@@ -76,7 +76,8 @@ func (s *story) shell(command string, expected ...string) (output string) {
 func (s *story) command(command string) *exec.Cmd {
 	shell := exec.CommandContext(s.ctx, "/bin/sh", "-c", command)
 	shell.Dir = testenv.Root()
-	shell.Env = append(os.Environ(), "KUBECONFIG="+s.controlPlane.Kubeconfig, "PATH="+os.Getenv("KUBEBUILDER_ASSETS")+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	path := []string{os.Getenv("KUBEBUILDER_ASSETS"), filepath.Join(testenv.Root(), "bin"), os.Getenv("PATH")} // kubectl, and its plugin.
+	shell.Env = append(os.Environ(), "KUBECONFIG="+s.controlPlane.Kubeconfig, "PATH="+strings.Join(path, string(filepath.ListSeparator)))
 	return shell
 }
 

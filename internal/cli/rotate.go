@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -155,7 +156,9 @@ func (p *plugin) await(ctx context.Context, c client.Client, r *rotation) error 
 		case r.done():
 			return true, nil
 		}
-		tell(readyToken(t).Message)
+		if condition := readyToken(t); condition.Status != metav1.ConditionTrue {
+			tell(condition.Message)
+		}
 		return false, nil
 	})
 	switch {

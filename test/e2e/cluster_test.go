@@ -163,7 +163,8 @@ func newWorld(t *testing.T) *world {
 func (w *world) command(name string, arguments ...string) *exec.Cmd {
 	command := exec.CommandContext(w.ctx, name, arguments...)
 	command.Dir = testenv.Root()
-	command.Env = append(os.Environ(), "KUBECONFIG="+w.kubeconfig, "HELM="+helmBinary(), "KUBECTL="+kubectlBinary())
+	command.Env = append(os.Environ(), "KUBECONFIG="+w.kubeconfig, "HELM="+helmBinary(), "KUBECTL="+kubectlBinary(),
+		"PATH="+filepath.Join(testenv.Root(), "bin")+string(os.PathListSeparator)+os.Getenv("PATH")) // Where the plugin is.
 	return command
 }
 

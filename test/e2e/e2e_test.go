@@ -36,6 +36,7 @@ const (
 const values = `
 image: {pullPolicy: Never}
 allowedHosts: ["%[1]s"]
+serviceRateLimits: ["%[1]s=100000/5m/1000"]
 networkPolicy: {egressPorts: [443, 6443, %[2]d]}
 defaultIssuer:
   enabled: true
@@ -59,6 +60,7 @@ func TestEndToEnd(t *testing.T) {
 		{"tokens of Codacy", (*stories).codacyTokens},
 		{"the leader is killed in the middle of a mint", (*stories).killLeader},
 		{"the chart is upgraded", (*stories).upgrade},
+		{"the kubectl plugin reaches into the cluster", (*stories).plugin},
 		{"a pod holds a token that was replaced", (*stories).rotation},
 		{"the chart is uninstalled and installed again", (*stories).reinstall},
 		{"a resource is deleted", (*stories).deletion},
@@ -196,6 +198,27 @@ func (s *stories) upgrade() {
 		c.onlyAcceptedSince(from)
 	}
 	s.sameTokens(before)
+}
+
+// plugin: what the plugin has to reach pods for. internal/cli has the tests of the rest; from outside of the cluster this Codacy can't
+// be reached.
+func (s *stories) plugin() {
+	verified := s.kubectl("steward", "verify", "accounttoken/alice", "projecttoken/website", "--namespace", "team-a")
+	for _, row := range []string{
+		`accounttoken/alice +Yes +\d+ +Accepted as alice\.`,
+		`projecttoken/website +Yes +\d+ +Accepted as gh/acme/website\.`,
+	} {
+		if !regexp.MustCompile(row).MatchString(verified) {
+			s.Errorf("kubectl steward verify does not say %s:\n%s", row, verified)
+		}
+	}
+	status := s.kubectl("steward", "status")
+	if !regexp.MustCompile(`codacy +True +https://\S+ +\S+ +\S.* +\d{3,4} +\d+ +\d+`).MatchString(status) {
+		s.Errorf("kubectl steward status does not tell how many requests are left:\n%s", status)
+	}
+	if completed := s.kubectl("__complete", "steward", "ver"); !strings.Contains(completed, "verify") {
+		s.Errorf("kubectl completes the plugin's commands with\n%s", completed)
+	}
 }
 
 // rotation: a pod that runs on with a token that was replaced goes on past the grace period; after its end the token is
