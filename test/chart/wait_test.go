@@ -52,7 +52,7 @@ spec:
 		}
 	}
 	install := func(timeout string) ([]byte, error) {
-		command := exec.CommandContext(t.Context(), filepath.Join(testenv.Root(), "bin", "helm"), //nolint:gosec // What this repository builds.
+		command := exec.CommandContext(t.Context(), filepath.Join(testenv.Root(), "bin", "helm"),
 			"upgrade", "--install", "website", directory, "--namespace", "team-a", "--wait", "--timeout", timeout)
 		command.Env = append(os.Environ(), "KUBECONFIG="+cp.Kubeconfig)
 		return command.CombinedOutput()
