@@ -78,7 +78,7 @@ func startOperator(ctx context.Context, binary, kubeconfig string, flags ...stri
 	defer log.Close()
 	o.process = exec.Command(binary, append([]string{
 		"--kubeconfig=" + kubeconfig, "--authority-bind-address=" + authorityAddress,
-		"--metrics-bind-address=" + metricsAddress, "--health-probe-bind-address=" + probeAddress,
+		"--metrics-bind-address=" + metricsAddress, "--metrics-authentication=false", "--health-probe-bind-address=" + probeAddress,
 	}, flags...)...)
 	o.process.Stdout, o.process.Stderr = log, log
 	if err := o.process.Start(); err != nil {
