@@ -93,6 +93,15 @@ leak-matrix: ## Kill the operator at each request to Codacy, in every edition: d
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) LEAK_MATRIX=full \
 		go test -count=1 -v -timeout 90m -run 'LeakMatrix|Leader|Unknown' ./test/crash
 
+CHAOS_SEEDS ?= 1 2
+CHAOS_DURATION ?= 3m
+
+.PHONY: chaos
+chaos: ## Let everything go wrong at random, once for each of CHAOS_SEEDS and for CHAOS_DURATION each (Linux).
+	@for seed in $(CHAOS_SEEDS); do echo "chaos: seed $$seed, $(CHAOS_DURATION) and a few minutes until all is quiet ..."; \
+		KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh kube-controller-manager) \
+		go test -tags chaos -count=1 -timeout 0 ./test/chaos -args -seed=$$seed -duration=$(CHAOS_DURATION) || exit 1; done
+
 .PHONY: bench
 bench: bin/manager ## Run the benchmarks. They report, and assert nothing.
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./test/...
@@ -134,7 +143,7 @@ fmt: bin/golangci-lint ## Format the code.
 verify: generate lint alerts dashboard ## Regenerate, tidy, lint and vet, test the alerts; fail if that changes a file.
 	go mod tidy
 	for tool in hack/tools/* hack/controlplane test/argocd; do (cd $$tool && go mod tidy) || exit 1; done
-	go vet ./... && go vet -tags e2e ./test/e2e/...
+	go vet ./... && go vet -tags e2e,chaos ./test/e2e/... ./test/chaos/...
 	@changed=$$(git status --porcelain); if [ -n "$$changed" ]; then \
 		echo "verify: these files are not what the generators make of the sources, or are not committed:"; \
 		echo "$$changed"; git --no-pager diff; exit 1; fi

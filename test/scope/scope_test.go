@@ -122,7 +122,7 @@ func TestWithTokenIssuersAloneNothingOfTheClusterIsNeeded(t *testing.T) {
 		issuer := s.tokenIssuer(other.Namespace)
 		s.get(issuer)
 		s.Expect(issuer.Finalizers).To(gomega.BeEmpty())
-		s.Expect(issuer.Status).To(gomega.BeZero())
+		s.Expect(issuer.Status).To(gomega.Equal(v1alpha1.IssuerStatus{ObservedGeneration: -1}))
 	}
 	s.quiet()
 }
@@ -254,7 +254,7 @@ func (s *scene) untouched(t v1alpha1.Token) {
 	s.Helper()
 	s.get(t)
 	s.Expect(t.GetFinalizers()).To(gomega.BeEmpty())
-	s.Expect(*t.SharedStatus()).To(gomega.BeZero())
+	s.Expect(*t.SharedStatus()).To(gomega.Equal(v1alpha1.TokenStatus{ObservedGeneration: -1})) // As it begins.
 	var secret corev1.Secret
 	err := s.k8s.Get(s.ctx, client.ObjectKey{Namespace: t.GetNamespace(), Name: v1alpha1.SecretName(t)}, &secret)
 	s.Expect(apierrors.IsNotFound(err)).To(gomega.BeTrue(), fmt.Sprint(err))
