@@ -228,7 +228,7 @@ func (w *world) write(name string, content any) {
 func (w *world) startWitness(binary string) {
 	w.t.Helper()
 	admin := w.controlPlane.Admin
-	w.write("api.json", map[string]string{"url": "https://" + strings.TrimPrefix(admin.Host, "https://"), "ca": string(admin.CAData), "cert": string(admin.CertData), "key": string(admin.KeyData)})
+	w.write("api.json", map[string]string{"url": "https://" + strings.Trim(strings.TrimPrefix(admin.Host, "https://"), "/"), "ca": string(admin.CAData), "cert": string(admin.CertData), "key": string(admin.KeyData)})
 	w.write("codacy.json", map[string]string{"url": w.served.URL, "ca": string(w.served.CAPEM)})
 	w.tellWitness()
 	w.witness = exec.Command(binary, w.directory)

@@ -143,6 +143,8 @@ type (
 			IssuerRef struct{ Name string }
 			Rotation  struct{ GracePeriod string }
 		}
+		// Status is shown with a breach: it has hashes, and no value.
+		Status json.RawMessage
 	}
 )
 
@@ -254,7 +256,8 @@ func (w *witness) use(v *value) {
 		return
 	}
 	owner := resources[v.uid]
-	if owner == nil || owner.Metadata.DeletionTimestamp != "" {
+	var namespace struct{ Metadata metadata }
+	if owner == nil || owner.Metadata.DeletionTimestamp != "" || w.get("/api/v1/namespaces/"+v.namespace, &namespace) != nil || namespace.Metadata.DeletionTimestamp != "" {
 		return
 	}
 	if v.grace < 2*heldFor {
@@ -271,8 +274,8 @@ func (w *witness) use(v *value) {
 		}
 	}
 	w.summary.Refused++
-	fmt.Printf("%s refused: a token of %s, last seen in its Secret %s ago, with a grace period of %s; sha256 %.12s\n",
-		time.Now().Format(time.TimeOnly), v.owner, time.Since(v.lastSeen).Round(time.Millisecond), v.grace, hash(v.text))
+	fmt.Printf("%s refused: a token of %s, last seen in its Secret %s ago, with a grace period of %s; sha256 %.12s; its status: %s\n",
+		time.Now().Format(time.TimeOnly), v.owner, time.Since(v.lastSeen).Round(time.Millisecond), v.grace, hash(v.text), owner.Status)
 }
 
 // checkGone: the resource of a value is gone, and all know of it.
