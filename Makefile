@@ -71,12 +71,18 @@ test: bin/manager bin/helm ## Run all tests, on a real kube-apiserver and etcd.
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) go test $(RACE) -timeout 20m ./api/... ./cmd/... ./controllers/... ./hack/... ./internal/...
 	@echo "test: processes that are killed, a simulated year, a thousand rotations; about twenty minutes ..."
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh kube-controller-manager) go test -p 1 -timeout 40m ./test/...
-	@echo "test: the tool that writes the image ..."
+	@echo "test: the tools that write the image, and look at licences ..."
 	cd hack/tools/image && go test ./...
+	cd hack/tools/licences && go test ./...
 	@echo "test: the dashboard, with Prometheus' engine ..."
 	cd hack/tools/dashboard && go test -count=1 ./... # Go's cache sees no change of a file outside of the module.
 	@echo "test: compiling Argo CD's engine; the first time takes minutes ..."
 	cd test/argocd && go test ./...
+
+.PHONY: test-oldest
+test-oldest: bin/manager bin/helm ## Run the tests of the packages on an older kube-apiserver, two minors back; to build that takes long.
+	KUBEBUILDER_ASSETS=$$(unset KUBEBUILDER_ASSETS; CONTROLPLANE=oldest hack/controlplane/assets.sh) \
+		go test -timeout 30m ./api/... ./cmd/... ./controllers/... ./hack/... ./internal/...
 
 .PHONY: e2e
 e2e: bin/helm bin/image.tar $(CHART) bin/e2e/consumer bin/e2e/codacy-standin bin/kubectl-steward bin/kubectl_complete-steward ## The chart, and pods: on KUBECONFIG's cluster, on kind, or on a node that it brings up (Linux, as root).
@@ -102,6 +108,14 @@ chaos: ## Let everything go wrong at random, once for each of CHAOS_SEEDS and fo
 		KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh kube-controller-manager) \
 		go test -tags chaos -count=1 -timeout 0 ./test/chaos -args -seed=$$seed -duration=$(CHAOS_DURATION) || exit 1; done
 
+.PHONY: churn
+churn: ## Create and delete 10000 tokens: is the operator afterwards what it was before? About half an hour.
+	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) CHURN_TOKENS=10000 go test -count=1 -v -timeout 90m ./test/churn
+
+.PHONY: fuzz
+fuzz: ## Run each fuzzer for FUZZTIME (30s), one after the other; what one finds is kept in testdata/fuzz.
+	FUZZTIME="$(FUZZTIME)" FUZZ="$(FUZZ)" hack/fuzz.sh
+
 .PHONY: bench
 bench: bin/manager ## Run the benchmarks. They report, and assert nothing.
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./test/...
@@ -120,6 +134,23 @@ generate: bin/controller-gen bin/oapi-codegen bin/helm ## Regenerate deep copies
 lint: bin/golangci-lint ## Run the linters; .golangci.yml says what each is for.
 	bin/golangci-lint run
 
+.PHONY: licences
+licences: bin/licences ## Fail if a module in a shipped binary has no licence, or one that hack/tools/licences does not allow.
+	bin/licences ./cmd/manager=linux ./cmd/kubectl-steward=linux,darwin,windows
+
+.PHONY: vulncheck
+vulncheck: bin/govulncheck ## Fail if the shipped binaries call what is known to be vulnerable, or if that can't be found out.
+	hack/vulncheck.sh bin/govulncheck
+
+.PHONY: sbom
+sbom: bin/cyclonedx-gomod bin/linux_amd64/manager bin/linux_arm64/manager bin/kubectl-steward ## Write the modules in the shipped binaries to dist/, as CycloneDX.
+	mkdir -p dist
+	for platform in linux_amd64 linux_arm64; do \
+		bin/cyclonedx-gomod bin -json -std -version $(VERSION) \
+			-output dist/tokensteward-$(VERSION)-manager-$$platform.cdx.json bin/$$platform/manager || exit 1; done
+	bin/cyclonedx-gomod bin -json -std -version $(VERSION) \
+		-output dist/tokensteward-$(VERSION)-kubectl-steward.cdx.json bin/kubectl-steward
+
 .PHONY: alerts
 alerts: bin/promtool ## Test the alerts with Prometheus' own promtool.
 	bin/promtool check rules charts/tokensteward/files/alerts.yaml
@@ -135,14 +166,18 @@ pictures: bin/manager bin/demo bin/kubectl-steward ## Draw the README's pictures
 	go run ./hack/pictures 4,5 docs/images/demo.svg <bin/demo.txt
 	go run ./hack/pictures 6 docs/images/plugin.svg <bin/demo.txt
 
+.PHONY: record
+record: ## Write down what this version's operator leaves in a cluster, for test/versions. With each release.
+	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) go run ./hack/record test/versions/testdata/$(VERSION)
+
 .PHONY: fmt
 fmt: bin/golangci-lint ## Format the code.
 	bin/golangci-lint fmt
 
 .PHONY: verify
-verify: generate lint alerts dashboard ## Regenerate, tidy, lint and vet, test the alerts; fail if that changes a file.
+verify: generate lint licences alerts dashboard ## Regenerate, tidy, lint, vet, check licences, test the alerts; fail if that changes a file.
 	go mod tidy
-	for tool in hack/tools/* hack/controlplane test/argocd; do (cd $$tool && go mod tidy) || exit 1; done
+	for tool in hack/tools/* hack/controlplane hack/controlplane/oldest test/argocd; do (cd $$tool && go mod tidy) || exit 1; done
 	go vet ./... && go vet -tags e2e,chaos ./test/e2e/... ./test/chaos/...
 	@changed=$$(git status --porcelain); if [ -n "$$changed" ]; then \
 		echo "verify: these files are not what the generators make of the sources, or are not committed:"; \
@@ -212,3 +247,13 @@ bin/promtool: hack/tools/promtool/go.mod
 bin/golangci-lint: hack/tools/golangci-lint/go.mod
 	@echo "lint: building golangci-lint; the first time takes a minute ..."
 	cd hack/tools/golangci-lint && go build -o ../../../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+bin/licences: hack/tools/licences/main.go hack/tools/licences/go.mod hack/tools/licences/go.sum
+	cd hack/tools/licences && go build -o ../../../$@ .
+
+bin/cyclonedx-gomod: hack/tools/cyclonedx-gomod/go.mod
+	@echo "sbom: building cyclonedx-gomod; the first time takes a minute ..."
+	cd hack/tools/cyclonedx-gomod && CGO_ENABLED=0 go build -o ../../../$@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+
+bin/govulncheck: hack/tools/govulncheck/go.mod
+	cd hack/tools/govulncheck && go build -o ../../../$@ golang.org/x/vuln/cmd/govulncheck

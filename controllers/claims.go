@@ -27,7 +27,7 @@ func (c *claims) add(t v1alpha1.Token, url string) {
 		return
 	}
 	for _, record := range t.SharedStatus().Records() {
-		if record.ID != "" && record.URL == url {
+		if record.ID != "" && sameService(record.URL, url) {
 			c.hashes[record.ID] = record.SHA256
 		}
 		// No two tokens of an installation have one name, and one service may have two addresses.
@@ -35,6 +35,17 @@ func (c *claims) add(t v1alpha1.Token, url string) {
 			c.names[record.Name] = true
 		}
 	}
+}
+
+// sameService says whether two URLs lead to one service: the port may be written out.
+func sameService(a, b string) bool { return withoutPort(a) == withoutPort(b) }
+
+func withoutPort(url string) string {
+	host, path, found := strings.Cut(strings.TrimPrefix(url, "https://"), "/")
+	if host = strings.TrimSuffix(host, ":443"); !found {
+		return host
+	}
+	return host + "/" + path
 }
 
 // claimsOn collects the claims on the tokens of the reconciler's kind at a service. Whoever is about to claim or to end a token because
@@ -94,7 +105,7 @@ func (r *TokenReconciler) leftAt(ctx context.Context, url string) (*left, error)
 			if !strings.HasPrefix(t.Owner, kind+"/") {
 				continue
 			}
-			if t.ID != "" && i.SharedSpec().Codacy.URL == url {
+			if t.ID != "" && sameService(i.SharedSpec().Codacy.URL, url) {
 				all.hashes[t.ID] = t.SHA256
 			}
 			if t.Name != "" {

@@ -114,6 +114,9 @@ func (r *IssuerReconciler) self(_ context.Context, o client.Object) []reconcile.
 func (r *IssuerReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	issuer := newIssuer(r.kind)
 	if err := r.Client.Get(ctx, request.NamespacedName, issuer); err != nil {
+		if apierrors.IsNotFound(err) { // Somebody may have taken the finalizer off.
+			r.forget(codacy.Key{Kind: r.kind, NamespacedName: request.NamespacedName})
+		}
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	verdict, err := r.judge(ctx, issuer)
@@ -198,15 +201,20 @@ func (r *IssuerReconciler) judge(ctx context.Context, issuer v1alpha1.Issuer) (*
 
 // letGo gives up an issuer that nobody uses, and its credentials.
 func (r *IssuerReconciler) letGo(ctx context.Context, issuer v1alpha1.Issuer) error {
-	r.Services.Disconnect(keyOf(issuer))
-	r.tries.forget(keyOf(issuer))
-	metrics.Forget(issuer.Kind(), issuer.GetNamespace(), issuer.GetName())
+	r.forget(keyOf(issuer))
 	for _, name := range issuer.SharedStatus().CredentialsSecretNames {
 		if err := r.releaseCredentials(ctx, issuer, string(name)); err != nil {
 			return err
 		}
 	}
 	return patchFinalizers(ctx, r.Client, issuer, controllerutil.RemoveFinalizer, v1alpha1.Finalizer)
+}
+
+// forget drops what this process has of an issuer.
+func (r *IssuerReconciler) forget(key codacy.Key) {
+	r.Services.Disconnect(key)
+	r.tries.forget(key)
+	metrics.Forget(key.Kind, key.Namespace, key.Name)
 }
 
 // patchFinalizers changes the finalizers of an object, which is up to date then.
@@ -264,13 +272,16 @@ func (r *IssuerReconciler) report(ctx context.Context, issuer v1alpha1.Issuer, f
 	return err
 }
 
-// noteRefusal records which credential was refused, from when until when.
+// noteRefusal records which credential was refused, from when until when. Of what was never found in order it records nothing:
+// that may be any Secret, which who made the issuer can't read, and a hash can be guessed from if the value is short.
 func noteRefusal(status *v1alpha1.IssuerStatus, found *verdict) {
 	last := metav1.NewTime(found.triedAt)
 	switch known := status.CredentialRefusal; {
 	case found.ready:
 		status.CredentialRefusal = nil
 	case found.refused == "":
+	case found.refused != status.CredentialSHA256:
+		status.CredentialRefusal = nil
 	case known == nil || known.SHA256 != found.refused:
 		status.CredentialRefusal = &v1alpha1.CredentialRefusal{SHA256: found.refused, FirstTime: last, LastTime: last}
 	default:

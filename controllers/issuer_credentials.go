@@ -58,6 +58,10 @@ func (r *IssuerReconciler) credential(ctx context.Context, i v1alpha1.Issuer) (c
 	case apierrors.IsNotFound(err):
 		return token.Value{}, fmt.Sprintf("There is no Secret %q in the namespace %q: create it, with an account API token of Codacy under the key %q.", key.Name, key.Namespace, reference.Key), nil
 	}
+	if secret.Type == corev1.SecretTypeServiceAccountToken {
+		// It speaks for somebody to the API server: whoever names it here must not have it sent anywhere.
+		return token.Value{}, fmt.Sprintf("The Secret %q in the namespace %q holds the token of a ServiceAccount, which is sent to nobody: name one with an account API token of Codacy.", key.Name, key.Namespace), nil
+	}
 	held, err := r.holdCredentials(ctx, i, &secret)
 	if err != nil {
 		return token.Value{}, "", err

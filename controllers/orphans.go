@@ -25,63 +25,90 @@ type orphans struct {
 	clock clock.PassiveClock
 
 	mu sync.Mutex
-	// firstSeen, by issuer, the project that they are a token of, and id.
-	firstSeen map[codacy.Key]map[string]map[string]time.Time
-	// told are the ids that the log has told of.
-	told map[string]bool
+	// seen, by issuer, the project that they are a token of, and id.
+	seen map[codacy.Key]map[string]map[string]*stray
+}
+
+// stray is one of them, which was in the latest list of its project.
+type stray struct {
+	first time.Time
+	// told: the log has told of it.
+	told bool
 }
 
 func newOrphans(clk clock.PassiveClock) *orphans {
-	return &orphans{clock: clk, firstSeen: map[codacy.Key]map[string]map[string]time.Time{}, told: map[string]bool{}}
+	return &orphans{clock: clk, seen: map[codacy.Key]map[string]map[string]*stray{}}
 }
 
 // saw takes note of all tokens without a resource in a list, and says which of them are old enough.
-func (o *orphans) saw(issuer codacy.Key, project string, unclaimed []codacy.Named) (old []codacy.Named) {
+func (o *orphans) saw(issuer codacy.Key, project string, listed []codacy.Named) (old []codacy.Named) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.firstSeen[issuer] == nil {
-		o.firstSeen[issuer] = map[string]map[string]time.Time{}
-	}
-	before, now := o.firstSeen[issuer][project], o.clock.Now()
-	seen := map[string]time.Time{}
-	for _, t := range unclaimed {
-		first, ok := before[t.ID]
+	before, now := o.seen[issuer][project], o.clock.Now()
+	seen := map[string]*stray{}
+	for _, t := range listed {
+		known, ok := before[t.ID]
 		if !ok {
-			first = now
+			known = &stray{first: now}
 		}
-		if seen[t.ID] = first; now.Sub(first) >= orphanAge {
+		if seen[t.ID] = known; now.Sub(known.first) >= orphanAge {
 			old = append(old, t)
 		}
 	}
-	o.firstSeen[issuer][project] = seen
+	o.put(issuer, project, seen)
 	o.count(issuer)
 	return old
 }
 
+// put keeps no entry of an issuer or a project without such tokens: there are more projects than those that have them, and
+// projects come and go. The caller holds mu.
+func (o *orphans) put(issuer codacy.Key, project string, seen map[string]*stray) {
+	if o.seen[issuer] == nil {
+		o.seen[issuer] = map[string]map[string]*stray{}
+	}
+	if o.seen[issuer][project] = seen; len(seen) == 0 {
+		delete(o.seen[issuer], project)
+	}
+	if len(o.seen[issuer]) == 0 {
+		delete(o.seen, issuer)
+	}
+}
+
 // first says whether an orphan was not told of before.
-func (o *orphans) first(orphan codacy.Named) bool {
+func (o *orphans) first(issuer codacy.Key, project string, orphan codacy.Named) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	told := o.told[orphan.ID]
-	o.told[orphan.ID] = true
-	return !told
+	known := o.seen[issuer][project][orphan.ID]
+	if known == nil || known.told {
+		return false
+	}
+	known.told = true
+	return true
 }
 
 // gone: one of them was revoked.
 func (o *orphans) gone(issuer codacy.Key, project, id string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.firstSeen[issuer][project], id)
-	delete(o.told, id)
+	seen := o.seen[issuer][project]
+	delete(seen, id)
+	o.put(issuer, project, seen)
 	o.count(issuer)
+}
+
+// forget an issuer that is gone. Its metric goes with it elsewhere.
+func (o *orphans) forget(issuer codacy.Key) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.seen, issuer)
 }
 
 // count sets the metric. The caller holds mu.
 func (o *orphans) count(issuer codacy.Key) {
 	count, now := 0, o.clock.Now()
-	for _, seen := range o.firstSeen[issuer] {
-		for _, first := range seen {
-			if now.Sub(first) >= orphanAge {
+	for _, seen := range o.seen[issuer] {
+		for _, known := range seen {
+			if now.Sub(known.first) >= orphanAge {
 				count++
 			}
 		}
@@ -115,9 +142,10 @@ func (r *TokenReconciler) findOrphans(ctx context.Context, s *state, named []cod
 		}
 		unclaimed = claimed.not(unclaimed)
 	}
-	old := r.orphans.saw(issuerKey(s.token), s.token.Subject(), unclaimed)
+	issuer, project := issuerKey(s.token), s.token.Subject()
+	old := r.orphans.saw(issuer, project, unclaimed)
 	for _, orphan := range old {
-		if !r.orphans.first(orphan) {
+		if !r.orphans.first(issuer, project, orphan) {
 			continue
 		}
 		ctrl.LoggerFrom(ctx).Info("Found an orphaned token: it has a name of this installation, and no resource has it", "id", orphan.ID, "name", orphan.Name)

@@ -129,7 +129,7 @@ func (s *state) applyTo(secret *corev1.Secret, content secretContent) error {
 	}
 	kept := map[string][]byte{}
 	if s.hasAdopted() {
-		kept = s.theirs(secret)
+		maps.Copy(kept, s.theirs(secret)) // There is nothing to keep, and no map, if the Secret was deleted since.
 	}
 	if len(secretTemplate(s.token).Data) == 0 {
 		rendered = s.defaultData()

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -26,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/controllers"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy/codacytest"
 	"github.com/tokensteward/tokensteward/internal/leakcheck"
 	"github.com/tokensteward/tokensteward/internal/manager"
@@ -44,6 +48,8 @@ var (
 	// allowedHost is the only one that a TokenIssuer may connect to.
 	allowedHost = testenv.FreeAddress()
 	issued      *leakcheck.Values
+	// reconcilers are the operator's, of tokens.
+	reconcilers []*controllers.TokenReconciler
 	// logs is the operator's log.
 	logs lockedBuffer
 )
@@ -63,12 +69,22 @@ func (c *shiftedClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) 
 func (c *shiftedClock) SetTime(t time.Time)             { c.shift.Store(int64(time.Until(t))) }
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if onlyFuzzes() {
+		os.Exit(m.Run())
+	}
 	code, err := runSuite(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "controllers:", err)
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// onlyFuzzes says whether nothing is run that needs a control plane. Each process of a fuzzer would start one.
+func onlyFuzzes() bool {
+	is := func(name string) string { return flag.Lookup(name).Value.String() }
+	return is("test.list") != "" || is("test.fuzz") != "" || strings.HasPrefix(strings.TrimPrefix(is("test.run"), "^"), "Fuzz")
 }
 
 func runSuite(m *testing.M) (code int, err error) {
@@ -110,7 +126,7 @@ func runSuite(m *testing.M) (code int, err error) {
 	if places["the metrics"], err = gatherMetrics(); err != nil {
 		return 1, err
 	}
-	return code, issued.Check(places)
+	return code, errors.Join(issued.Check(places), askedForForeignSecrets())
 }
 
 func startOperator(ctx context.Context) (stop func() error, err error) {
@@ -122,6 +138,7 @@ func startOperator(ctx context.Context) (stop func() error, err error) {
 	}
 	authorityURL, metricsURL = "https://"+options.AuthorityAddress, "https://"+options.MetricsAddress+"/metrics"
 	ctx, cancel := context.WithCancel(ctx)
+	controllers.OnSetup(func(r *controllers.TokenReconciler) { reconcilers = append(reconcilers, r) })
 	config := rest.CopyConfig(controlPlane.Operator)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &requests{next: next} })
 	mgr, err := manager.New(ctx, config, options, now)
@@ -135,17 +152,24 @@ func startOperator(ctx context.Context) (stop func() error, err error) {
 	return func() error { cancel(); return <-ended }, nil
 }
 
-// requests passes the operator's requests on and keeps them, watches aside.
+// requests passes the operator's requests on and keeps them, watches aside, and all that ask for more than one Secret.
 type requests struct{ next http.RoundTripper }
 
 var (
 	requestsMu  sync.Mutex
 	allRequests []string
+	// ofSecrets are the lists and watches of Secrets, and whatever else was asked of several at once, with their queries.
+	ofSecrets []*url.URL
 	// faults says by namespace which of the operator's requests get an answer that the API server did not give.
 	faults = map[string]func(*http.Request) (status int){}
 )
 
 func (r *requests) RoundTrip(request *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(request.URL.Path, "/secrets") && request.Method != http.MethodPost {
+		requestsMu.Lock()
+		ofSecrets = append(ofSecrets, request.URL)
+		requestsMu.Unlock()
+	}
 	if request.URL.Query().Get("watch") != "true" {
 		requestsMu.Lock()
 		allRequests = append(allRequests, request.Method+" "+request.URL.Path)

@@ -64,10 +64,9 @@ func (r *TokenReconciler) act(ctx context.Context, s *state, plan lifecycle.Plan
 	case lifecycle.Release:
 		err := r.patchFinalizers(ctx, s, controllerutil.RemoveFinalizer)
 		if s.released = client.IgnoreNotFound(err) == nil; s.released {
+			r.forget(s.token.GetUID())
 			r.written.noteGone(s.token.GetUID())
 		}
-		r.failures.forget(s.token.GetUID())
-		r.sightings.forget(s.token.GetUID())
 		return client.IgnoreNotFound(err)
 	default:
 		return fmt.Errorf("no way to do %q", plan.Action)

@@ -164,12 +164,12 @@ var appliesData = regexp.MustCompile(`"f:(data|stringData)"`)
 // managerOf names who makes a Secret again and again; empty if nobody is seen to.
 func managerOf(secret *corev1.Secret) string {
 	if controller := metav1.GetControllerOf(secret); controller != nil {
-		return fmt.Sprintf("the %s %q", controller.Kind, controller.Name)
+		return fmt.Sprintf("the %s %q", foreign(controller.Kind), foreign(controller.Name))
 	}
 	for _, mark := range marks {
 		for _, marked := range []map[string]string{secret.Labels, secret.Annotations} {
 			if value, ok := marked[mark.key]; ok {
-				return fmt.Sprintf("%s (%s)", cmp.Or(mark.by, value, "somebody else"), mark.key)
+				return fmt.Sprintf("%s (%s)", cmp.Or(mark.by, foreign(value), "somebody else"), mark.key)
 			}
 		}
 	}

@@ -67,7 +67,9 @@ func (s *sightings) note(uid types.UID, previous []v1alpha1.PreviousToken, found
 			kept[revision] = seen
 		}
 	}
-	s.last[uid] = kept
+	if s.last[uid] = kept; len(kept) == 0 {
+		delete(s.last, uid)
+	}
 }
 
 func (s *sightings) forget(uid types.UID) {

@@ -337,7 +337,7 @@ func (s *state) foreignSecret() *lifecycle.Problem {
 	if owner := secret.Annotations[v1alpha1.OwnerAnnotation]; owner != "" {
 		problem.Message = fmt.Sprintf("The Secret %q exists and belongs to %s; it is left as it is. If that is gone, as after a restore from a backup, "+
 			"hand the Secret over with `kubectl -n %s annotate secret %s %s-`, and its token is replaced, or with spec.adopt taken over. "+
-			"Otherwise name another one in spec.secret.name of a new resource.", secret.Name, owner, secret.Namespace, secret.Name, v1alpha1.OwnerAnnotation)
+			"Otherwise name another one in spec.secret.name of a new resource.", secret.Name, foreign(owner), secret.Namespace, secret.Name, v1alpha1.OwnerAnnotation)
 	}
 	return problem
 }

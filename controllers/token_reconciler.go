@@ -11,11 +11,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -100,19 +102,41 @@ func (r *TokenReconciler) setup(mgr ctrl.Manager, k kind) error {
 	}
 	r.obstacles, r.written, r.failures, r.orphans = newObstacles(r.Live), newWritten(r.Clock), newFailures(r.Clock), newOrphans(r.Clock)
 	r.sightings = newSightings()
+	afterSetup(r)
 	tokens := ctrl.NewControllerManagedBy(mgr).
-		For(prototype).
+		For(prototype, builder.WithPredicates(predicate.Funcs{DeleteFunc: func(e event.DeleteEvent) bool {
+			r.forget(e.Object.GetUID())
+			return true
+		}})).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfSecret), builder.WithPredicates(changed)).
 		WatchesRawSource(source.Channel(r.obstacles.gone, handler.EnqueueRequestsFromMapFunc(r.tokensOfSecret))).
-		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer)).
+		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer), builder.WithPredicates(r.forgetsIssuers())).
 		WatchesRawSource(source.Channel(changedConnections(r.Services), handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 10, NewQueue: queueOn(r.Clock)})
 	if !r.Scope.WithoutClusterIssuers {
-		tokens.Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer)).
+		tokens.Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer), builder.WithPredicates(r.forgetsIssuers())).
 			WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfNamespace),
 				builder.WithPredicates(predicate.Or(predicate.LabelChangedPredicate{}, namespaceTerminates)))
 	}
 	return tokens.Complete(r)
+}
+
+// afterSetup is for tests that look at what a reconciler remembers.
+var afterSetup = func(*TokenReconciler) {}
+
+// forget drops what is remembered of a resource that is gone, also of one that somebody took the finalizer off.
+func (r *TokenReconciler) forget(uid types.UID) {
+	r.written.forget(uid)
+	r.failures.forget(uid)
+	r.sightings.forget(uid)
+}
+
+// forgetsIssuers passes everything, and drops what is remembered of an issuer that is gone.
+func (r *TokenReconciler) forgetsIssuers() predicate.Predicate {
+	return predicate.Funcs{DeleteFunc: func(e event.DeleteEvent) bool {
+		r.orphans.forget(keyOf(e.Object.(v1alpha1.Issuer)))
+		return true
+	}}
 }
 
 func (r *TokenReconciler) tokensOfIssuer(ctx context.Context, o client.Object) []reconcile.Request {

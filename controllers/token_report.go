@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -58,7 +59,7 @@ func (r *TokenReconciler) report(ctx context.Context, s *state, plan lifecycle.P
 		ctrl.LoggerFrom(ctx).Info("No longer waiting", "reason", before.Reason)
 	case after != nil && (before == nil || before.Reason != after.Reason):
 		ctrl.LoggerFrom(ctx).Info("Waiting", "reason", after.Reason, "message", after.Message)
-		r.Recorder.Eventf(s.token, nil, corev1.EventTypeWarning, after.Reason, "Wait", "%s", after.Message)
+		r.Recorder.Eventf(s.token, nil, corev1.EventTypeWarning, after.Reason, "Wait", "%s", truncate(after.Message))
 	}
 	return nil
 }
@@ -221,12 +222,30 @@ func (r *TokenReconciler) renewalNote(s *state) string {
 }
 
 // truncate bounds a message: conditions and Events hold only so much, and nobody reads more.
-func truncate(message string) string {
-	const most = 800
-	if len(message) <= most {
-		return message
+func truncate(message string) string { return cut(message, 800) }
+
+// foreign is what somebody else wrote, such as an annotation, as a message may show it. An owner has room in it.
+func foreign(text string) string { return cut(text, 400) }
+
+func cut(text string, most int) string {
+	if text = printable(text); len(text) <= most {
+		return text
 	}
-	return strings.ToValidUTF8(message[:most], "") + " …"
+	return strings.ToValidUTF8(text[:most], "") + " …"
+}
+
+// printable is a text without what could write lines of its own into a log, or drive the terminal of whoever reads it.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsPrint(r):
+			return r
+		case unicode.IsSpace(r):
+			return ' '
+		default:
+			return unicode.ReplacementChar
+		}
+	}, text)
 }
 
 func (r *TokenReconciler) setOrDropCondition(s *state, conditionType string, present bool, why lifecycle.Problem, now time.Time) {
@@ -239,7 +258,7 @@ func (r *TokenReconciler) setOrDropCondition(s *state, conditionType string, pre
 
 func (r *TokenReconciler) setCondition(s *state, conditionType string, value metav1.ConditionStatus, why lifecycle.Problem, now time.Time) {
 	meta.SetStatusCondition(&s.token.SharedStatus().Conditions, metav1.Condition{
-		Type: conditionType, Status: value, Reason: why.Reason, Message: why.Message,
+		Type: conditionType, Status: value, Reason: why.Reason, Message: printable(why.Message),
 		ObservedGeneration: s.token.GetGeneration(), LastTransitionTime: metav1.NewTime(now),
 	})
 }

@@ -56,6 +56,13 @@ func (w *written) put(uid types.UID, number string) {
 	w.pruneAt = max(minPrune, 2*len(w.versions))
 }
 
+// forget a resource that is gone from the cache too.
+func (w *written) forget(uid types.UID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.versions, uid)
+}
+
 // isAhead says whether what was written last is newer than the cache's version. Once the cache has caught up there is
 // nothing to remember any more.
 func (w *written) isAhead(cached client.Object) bool {

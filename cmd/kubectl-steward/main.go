@@ -9,7 +9,6 @@ import (
 	"syscall"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/cli-runtime/pkg/printers"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // However the user logs in to the cluster.
 	"k8s.io/utils/clock"
 
@@ -24,7 +23,7 @@ func main() {
 	err := cli.New(streams, clock.RealClock{}, version.Version).ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "error:", printers.EscapeTerminal(err.Error()))
+		fmt.Fprintln(os.Stderr, "error:", cli.Visible(err.Error()))
 		os.Exit(1)
 	}
 }

@@ -4,12 +4,14 @@
 # tried for ASSETS_DOWNLOAD_SECONDS (default 20); a build from the Go modules pinned beside this script.
 # Progress goes to standard error, the directory alone to standard output.
 #
-#	assets.sh [BINARY...]    also builds the named ones, for example kube-controller-manager
+#	assets.sh [BINARY...]                       also builds the named ones, for example kube-controller-manager
+#	CONTROLPLANE=oldest assets.sh [BINARY...]    those of an older Kubernetes, pinned in the module of that folder
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-version=$(sed -n 's,^[[:space:]]*k8s.io/kubernetes v\([0-9.]*\).*,\1,p' "$here/go.mod")
+module=$here${CONTROLPLANE:+/$CONTROLPLANE}
+version=$(sed -n 's,^[[:space:]]*k8s.io/kubernetes v\([0-9.]*\).*,\1,p' "$module/go.mod")
 dir=$root/bin/controlplane/$version-$(go env GOOS)-$(go env GOARCH)
 
 say() { echo "$*" >&2; }
@@ -62,7 +64,7 @@ build() {
 	minor=${version#1.}
 	flags="-s -w -X k8s.io/component-base/version.gitVersion=v$version"
 	flags="$flags -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=${minor%%.*}"
-	cd "$here"
+	cd "$module"
 	say "control plane: building $binary (from Go modules; the first time takes minutes) ..."
 	total=$(go list -deps "$package" | wc -l | tr -d ' ')
 	rm -f "$dir/$binary.tmp"

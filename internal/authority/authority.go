@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	utilcache "k8s.io/apimachinery/pkg/util/cache"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -56,6 +58,9 @@ type Authority struct {
 func New(ctx context.Context, clk clock.PassiveClock, informers cache.Cache, live client.Reader, freshness *Freshness, maxStaleness time.Duration) (*Authority, error) {
 	index, err := newIndex(ctx, informers)
 	if err != nil {
+		return nil, err
+	}
+	if err := forgetIssuers(ctx, informers); err != nil {
 		return nil, err
 	}
 	return &Authority{
@@ -106,6 +111,23 @@ func (a *Authority) count(ctx context.Context, issuer string, d decision) {
 		issuer = "-"
 	}
 	metrics.AuthorityDecisions.WithLabelValues(issuer, string(d)).Inc()
+}
+
+// forgetIssuers drops the series of an issuer that is gone, in every replica: each of them counts.
+func forgetIssuers(ctx context.Context, informers cache.Informers) error {
+	informer, err := informers.GetInformer(ctx, &v1alpha1.ClusterTokenIssuer{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watching ClusterTokenIssuers: %w", err)
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: func(o any) {
+		if tombstone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+			o = tombstone.Obj
+		}
+		if gone, ok := o.(*v1alpha1.ClusterTokenIssuer); ok {
+			metrics.AuthorityDecisions.DeletePartialMatch(prometheus.Labels{"issuer": gone.Name})
+		}
+	}})
+	return err
 }
 
 func (a *Authority) decide(ctx context.Context, issuer string, value token.Value, target grant.Target) (*credential, decision) {

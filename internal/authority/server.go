@@ -39,14 +39,21 @@ type Server struct {
 // NeedLeaderElection implements manager.LeaderElectionRunnable.
 func (*Server) NeedLeaderElection() bool { return false }
 
-// Start implements manager.Runnable: it serves until the context ends.
-func (s *Server) Start(ctx context.Context) error {
-	server := &http.Server{
+// newServer bounds what a client can take up.
+func (s *Server) newServer() *http.Server {
+	return &http.Server{
 		Handler:           s.Authority.Handler(),
 		ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeaderBytes,
 		TLSConfig:      s.TLS,
+		// Else OPTIONS * is answered with 200, which here means that a token is valid.
+		DisableGeneralOptionsHandler: true,
 	}
+}
+
+// Start implements manager.Runnable: it serves until the context ends.
+func (s *Server) Start(ctx context.Context) error {
+	server := s.newServer()
 	done := make(chan error, 1)
 	go func() { done <- server.ServeTLS(s.Listener, "", "") }()
 	select {
@@ -66,6 +73,11 @@ func (s *Server) Start(ctx context.Context) error {
 // introspect and tokenreview. docs/authority.md describes them.
 func (a *Authority) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
+			// A proxy may hold that the request ends elsewhere, for its length may have been told twice: what is left over
+			// must not be taken for the request of somebody else on the same connection.
+			w.Header().Set("Connection", "close")
+		}
 		segments, ok := pathSegments(r.URL)
 		if !ok || len(segments) < 4 || segments[0] != "v1" || segments[1] != "issuers" {
 			refuse(w)
@@ -177,8 +189,8 @@ func presented(header http.Header) (token.Value, bool) {
 	return token.NewValue(value), wellFormed && (wanted == "" || wanted == kind)
 }
 
-// pathSegments splits a path into its decoded segments. A segment that is empty, . or .., or that hides a slash, could
-// mean one thing here and another to whoever handles the request next: such a path is not ok.
+// pathSegments splits a path into its decoded segments. A segment that is empty, . or .., or that hides a slash or what no
+// name has, could mean one thing here and another to whoever handles the request next: such a path is not ok.
 func pathSegments(u *url.URL) (segments []string, ok bool) {
 	path, rooted := strings.CutPrefix(u.EscapedPath(), "/")
 	if !rooted {
@@ -186,13 +198,17 @@ func pathSegments(u *url.URL) (segments []string, ok bool) {
 	}
 	for _, escaped := range strings.Split(path, "/") {
 		segment, err := url.PathUnescape(escaped)
-		if err != nil || segment == "" || segment == "." || segment == ".." || strings.ContainsAny(segment, "/\\") {
+		if err != nil || segment == "" || segment == "." || segment == ".." || strings.ContainsAny(segment, "/\\") || strings.ContainsFunc(segment, inNoName) {
 			return nil, false
 		}
 		segments = append(segments, segment)
 	}
 	return segments, true
 }
+
+// inNoName says whether a character is in no name of an issuer, an organization or a repository. Beyond ASCII some differ from
+// others in nothing but case.
+func inNoName(r rune) bool { return r <= ' ' || r > '~' }
 
 func targetOf(segments []string) (grant.Target, bool) {
 	switch len(segments) {

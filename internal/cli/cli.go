@@ -12,7 +12,6 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
-	"k8s.io/cli-runtime/pkg/printers"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -90,7 +89,7 @@ func (p *plugin) connect() (client.Client, *rest.Config, string, error) {
 
 // progress tells how it goes, apart from what the command prints.
 func (p *plugin) progress(format string, arguments ...any) {
-	_, _ = fmt.Fprintln(p.ErrOut, printers.EscapeTerminal(fmt.Sprintf(format, arguments...)))
+	_, _ = fmt.Fprintln(p.ErrOut, Visible(fmt.Sprintf(format, arguments...)))
 }
 
 // completeTokens offers the names of the tokens in the namespace.

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -44,6 +46,7 @@ func (o *output) print(to io.Writer, full any, names []string, t table) error {
 	switch o.format {
 	case "json", "yaml":
 		text, err := json.MarshalIndent(full, "", "    ")
+		text = []byte(Visible(string(text))) // Which is the same JSON, and all of it can be written as YAML.
 		if err == nil && o.format == "yaml" {
 			text, err = yaml.JSONToYAML(text)
 		}
@@ -75,9 +78,29 @@ func (t table) print(to io.Writer, wide bool) error {
 		shown.ColumnDefinitions = append(shown.ColumnDefinitions, definition)
 	}
 	for _, row := range t.rows {
-		shown.Rows = append(shown.Rows, metav1.TableRow{Cells: row})
+		cells := slices.Clone(row)
+		for i := range cells {
+			if text, ok := cells[i].(string); ok {
+				cells[i] = Visible(text)
+			}
+		}
+		shown.Rows = append(shown.Rows, metav1.TableRow{Cells: cells})
 	}
 	return printers.NewTablePrinter(printers.PrintOptions{Wide: wide}).PrintObj(shown, to)
+}
+
+// Visible is a text in which nothing drives a terminal: what would, whoever wrote it, is shown as JSON writes it. kubectl's
+// printers know of escape characters alone.
+func Visible(text string) string {
+	var shown strings.Builder
+	for _, r := range text {
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+			fmt.Fprintf(&shown, `\u%04x`, r)
+		} else {
+			shown.WriteRune(r)
+		}
+	}
+	return shown.String()
 }
 
 // listOf is a list of tokens as `kubectl get -o json` gives it.

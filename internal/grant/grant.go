@@ -169,7 +169,7 @@ func projectMatches(pattern string, project v1alpha1.Project) bool {
 	for i, name := range []string{string(project.Organization), string(project.Repository)} {
 		pattern := segments[i+1]
 		if fold {
-			pattern, name = strings.ToLower(pattern), strings.ToLower(name)
+			pattern, name = lower(pattern), lower(name)
 		}
 		if !matches(pattern, name) {
 			return false
@@ -184,7 +184,19 @@ func foldsCase(provider string) bool {
 }
 
 func sameName(provider, a, b string) bool {
-	return a == b || (foldsCase(provider) && strings.EqualFold(a, b))
+	return a == b || (foldsCase(provider) && lower(a) == lower(b))
+}
+
+// lower is a name in lower case. Names have no letters beyond those of ASCII, and what a request asks for may have: the Kelvin
+// sign, which Unicode takes for a k, names something else.
+func lower(name string) string {
+	letters := []byte(name)
+	for i, letter := range letters {
+		if letter >= 'A' && letter <= 'Z' {
+			letters[i] = letter + 'a' - 'A'
+		}
+	}
+	return string(letters)
 }
 
 // matches compares a name with a pattern in which * stands for any number of characters.

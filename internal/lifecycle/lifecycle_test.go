@@ -2061,3 +2061,14 @@ func TestOnlyAMatterOfALittleTimePasses(t *testing.T) {
 		}
 	}
 }
+
+// As long as the attempt can't be settled, nothing else tells when the credential is gone by itself.
+func TestADeletionGoesOnWhenTheCredentialHasExpiredForSure(t *testing.T) {
+	plan := Decide(Observation{
+		Now: noon, Deleting: true, Finalizer: true, Current: &Token{Revision: 1, InUse: true, Expires: noon.Add(-30 * time.Minute)},
+		Pending: &Token{Revision: 2}, Failures: map[Action]Failure{Settle: {Problem: ambiguous, Until: noon.Add(5 * time.Hour)}},
+	})
+	if want := noon.Add(30 * time.Minute); plan.Action != Wait || !plan.Next.Equal(want) {
+		t.Errorf("the plan is to %s until %s, want to wait until %s", plan.Action, plan.Next, want)
+	}
+}

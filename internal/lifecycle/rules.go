@@ -413,7 +413,7 @@ func (o *Observation) writeBlocked() *Plan {
 	switch {
 	case !o.Secret.Confirmed:
 		return &Plan{Action: ReadSecret}
-	case o.Secret.Conflict != nil:
+	case o.Secret.Conflict != nil || o.Secret.State == SecretForeign: // Whether or not it was said why.
 		return o.wait(o.Secret.Conflict)
 	case o.Secret.Refused == nil:
 		return nil
@@ -496,7 +496,7 @@ func (o *Observation) next() time.Time {
 	_, unrevoked := o.blocked(Revoke)
 	ends := func(t *Token) {
 		consider(t.Expires)
-		if unrevoked { // Then it is struck off.
+		if unrevoked || t.InUse { // Then it is struck off, or need not be the last one to end.
 			consider(t.Expires.Add(ExpiryMargin))
 		}
 	}

@@ -22,6 +22,7 @@ const (
 	ofCluster    = "Of the cluster"
 	inOwn        = "In its own namespace"
 	ofUsers      = "Of users"
+	threats      = "Threats"
 )
 
 // clusterScoped are the resources that are in no namespace.
@@ -35,7 +36,7 @@ func documented(t *testing.T) map[permission][]string {
 	t.Helper()
 	permissions := map[permission][]string{}
 	for where, rows := range tables(t) {
-		if where == ofUsers {
+		if where == ofUsers || where == threats {
 			continue
 		}
 		for _, row := range rows {
@@ -84,7 +85,7 @@ func tables(t *testing.T) map[string][][]string {
 		switch line = strings.TrimSpace(line); {
 		case strings.HasPrefix(line, "#"):
 			heading = strings.TrimSpace(strings.TrimLeft(line, "#"))
-		case strings.HasPrefix(line, "|") && slices.Contains([]string{inNamespaces, ofCluster, inOwn, ofUsers}, heading):
+		case strings.HasPrefix(line, "|") && slices.Contains([]string{inNamespaces, ofCluster, inOwn, ofUsers, threats}, heading):
 			cells := strings.Split(strings.Trim(line, "|"), "|")
 			for i := range cells {
 				cells[i] = strings.TrimSpace(cells[i])
@@ -226,4 +227,58 @@ func TestTheRolesOfUsersAreTheDocumentedOnes(t *testing.T) {
 	if len(want) == 0 || !want.Equal(got) {
 		t.Errorf("documented, and not so: %v; the other way round: %v", want.Difference(got).UnsortedList(), got.Difference(want).UnsortedList())
 	}
+}
+
+// testName is how the name of a test function begins, and how it goes on.
+var testName = regexp.MustCompile(`^Test[A-Z][A-Za-z0-9]*$`)
+
+func TestEveryThreatIsRefusedByTestsThatThereAre(t *testing.T) {
+	existing := testFunctions(t)
+	rows := tables(t)[threats]
+	if len(rows) < 20 {
+		t.Fatalf("%d threats found in docs/security.md", len(rows))
+	}
+	named := sets.New[string]()
+	for _, row := range rows {
+		if len(row) != 3 {
+			t.Fatalf("not a row of three: %q", row)
+		}
+		names := codes(row[2])
+		if len(names) == 0 {
+			t.Errorf("no test shows what stands against this: %s", row[0])
+		}
+		for _, name := range names {
+			if !testName.MatchString(name) || existing[name] == "" {
+				t.Errorf("docs/security.md names a test that does not exist: %s", name)
+			}
+			named.Insert(name)
+		}
+	}
+	for name, file := range existing {
+		if filepath.Base(file) == "attack_test.go" && !named.Has(name) {
+			t.Errorf("%s has an attack that docs/security.md does not name: %s", file, name)
+		}
+	}
+}
+
+var testFunction = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+
+// testFunctions are the tests of this repository, and the file that each is in.
+func testFunctions(t *testing.T) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	err := filepath.WalkDir(testenv.Root(), func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		for _, match := range testFunction.FindAllSubmatch(content, -1) {
+			found[string(match[1])] = path
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
 }

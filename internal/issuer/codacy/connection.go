@@ -43,6 +43,8 @@ type Connection struct {
 	places       map[place]*watched
 	// fingerprints are the expiries, in Unix seconds, that attempts asked for.
 	fingerprints map[int64]bool
+	// prunePlacesAt and pruneFingerprintsAt are how many there are when those that are of no use any more are looked for.
+	prunePlacesAt, pruneFingerprintsAt int
 	// bare are the kinds of tokens for which a request with a body was refused.
 	bare map[string]bool
 	// epoch counts the times that the service began to answer again.
@@ -58,7 +60,7 @@ func newConnection(services *Services, key Key, config Config) (*Connection, err
 	}
 	c := &Connection{
 		services: services, options: &services.options, key: key, config: config, credential: config.Credential.SHA256(), host: strings.TrimSuffix(address.Host, ":443"),
-		places: map[place]*watched{}, fingerprints: map[int64]bool{}, bare: map[string]bool{},
+		places: map[place]*watched{}, fingerprints: map[int64]bool{}, prunePlacesAt: minPrune, pruneFingerprintsAt: minPrune, bare: map[string]bool{},
 	}
 	c.client, err = newClient(&config, services.limiterOf(c.host), c.options, c.breakerChanged, func(operation, code string, took time.Duration) {
 		metrics.ServiceRequests.WithLabelValues(operation, code, key.Kind, key.Namespace, key.Name).Observe(took.Seconds())

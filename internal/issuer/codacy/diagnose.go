@@ -51,8 +51,10 @@ func (c *Connection) failed(ctx context.Context, p place, err error) *issuer.Err
 		}
 	case errors.As(err, &hidden):
 		return c.roleMissing(p, "none that Codacy tells of")
-	case err != nil || answer.JSON200 == nil:
+	case err != nil:
 		return c.unavailable(err)
+	case answer.JSON200 == nil:
+		return c.unavailable(errUnknownAnswer)
 	}
 	permission := answer.JSON200.Data.Permission
 	switch {

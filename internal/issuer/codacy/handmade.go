@@ -51,7 +51,7 @@ func (c *Connection) Find(ctx context.Context, handmade Handmade) (Found, error)
 		release()
 		return Found{}, err
 	}
-	return Found{Token: issuer.Token{ID: t.id, Name: t.name, Value: handmade.Value, ExpirationTime: t.expires}, Release: release}, nil
+	return Found{Token: issuer.Token{ID: t.id, Name: truncate(t.name, maxName), Value: handmade.Value, ExpirationTime: t.expires}, Release: release}, nil
 }
 
 func (c *Connection) find(ctx context.Context, p place, handmade *Handmade) (*listed, error) {

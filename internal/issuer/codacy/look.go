@@ -2,6 +2,7 @@ package codacy
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -65,11 +66,22 @@ func (c *Connection) Sight(kind, subject, id string, issued time.Time) (missing 
 func (c *Connection) watch(p place) *watched {
 	w := c.places[p]
 	if w == nil {
+		if len(c.places) >= c.prunePlacesAt {
+			c.forgetPlaces()
+		}
 		spread := max(0, c.config.Interval-firstLook)
 		w = &watched{next: c.options.Clock.Now().Add(firstLook + time.Duration(rand.Float64()*float64(spread)))} //nolint:gosec // A spread, not a secret.
 		c.places[p] = w
 	}
 	return w
+}
+
+// forgetPlaces drops those where nobody has a token any more: nobody has come to look though it was due a whole interval,
+// and at least an hour, ago. Should one be needed again, it is looked at anew. The caller holds mu.
+func (c *Connection) forgetPlaces() {
+	now, patience := c.options.Clock.Now(), max(time.Hour, c.config.Interval)
+	maps.DeleteFunc(c.places, func(_ place, w *watched) bool { return !w.looking && now.Sub(w.next) > patience })
+	c.prunePlacesAt = max(minPrune, 2*len(c.places))
 }
 
 // Named is a token that carries a name of this installation.

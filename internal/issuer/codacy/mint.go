@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -28,6 +29,10 @@ const (
 	maxListedIDs = 1000
 	// fingerprintShare of a token's life is the range from which its exact expiry is chosen, to be known again by it.
 	fingerprintShare = 0.03
+	// minPrune is how many fingerprints, or places, are kept without a look whether some are of no use any more.
+	minPrune = 1000
+	// maxName is how long the name of a token may be that the status records; the schema has the same bound.
+	maxName = 100
 	// uidCharacters of a resource's UID are in the names of its tokens.
 	uidCharacters = 20
 )
@@ -118,6 +123,11 @@ func (c *Connection) fingerprint(latest time.Time, lifetime time.Duration) time.
 			break
 		}
 	}
+	if len(c.fingerprints) >= c.pruneFingerprintsAt {
+		now := c.options.Clock.Now().Unix() // What has expired is nobody's any more.
+		maps.DeleteFunc(c.fingerprints, func(expires int64, _ bool) bool { return expires < now })
+		c.pruneFingerprintsAt = max(minPrune, 2*len(c.fingerprints))
+	}
 	c.fingerprints[at.Unix()] = true
 	return at
 }
@@ -150,7 +160,7 @@ func (c *Connection) Mint(ctx context.Context, attempt issuer.Attempt) (issuer.T
 	}
 	minted := issuer.Token{ID: strconv.FormatInt(created.ID, 10), Value: created.Token}
 	if created.Name != nil {
-		minted.Name = *created.Name
+		minted.Name = truncate(*created.Name, maxName)
 	}
 	if created.ExpiresAt != nil {
 		minted.ExpirationTime = *created.ExpiresAt
@@ -195,7 +205,8 @@ func (c *Connection) create(ctx context.Context, p place, record *v1alpha1.Pendi
 			created = &answer.JSON201.Data
 		}
 	}
-	if created == nil || created.ID <= 0 || created.Token.IsEmpty() {
+	// A value that is masked, or can't be sent in a header, is of no use to anybody. The attempt is settled as one without an answer.
+	if created == nil || created.ID <= 0 || !whole(created.Token) {
 		return nil, errUnknownAnswer
 	}
 	return created, nil

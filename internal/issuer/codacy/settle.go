@@ -100,7 +100,7 @@ func (c *Connection) found(p place, all []listed, t *listed, inquiry *issuer.Inq
 	if value.IsEmpty() {
 		return issuer.Settlement{Lost: t.id}
 	}
-	return issuer.Settlement{Token: &issuer.Token{ID: t.id, Name: t.name, Value: value, ExpirationTime: t.expires}}
+	return issuer.Settlement{Token: &issuer.Token{ID: t.id, Name: truncate(t.name, maxName), Value: value, ExpirationTime: t.expires}}
 }
 
 // isCredential: the issuer's own credential is nobody's token.
