@@ -100,7 +100,8 @@ func (cp *ControlPlane) start(ctx context.Context) error {
 // Kubectl is a kubectl command that acts as the admin.
 func (cp *ControlPlane) Kubectl(ctx context.Context, arguments ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), arguments...)
-	command.Env = append(os.Environ(), "KUBECONFIG="+cp.Kubeconfig)
+	// What kubectl knows of an API server it remembers by its address, which another one had before.
+	command.Env = append(os.Environ(), "KUBECONFIG="+cp.Kubeconfig, "KUBECACHEDIR="+filepath.Join(cp.directory, "cache"))
 	return command
 }
 
