@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/resources"
 )
 
 // claims are the tokens of a service that resources have, in all namespaces that are looked after. Beyond those it is as with
@@ -51,7 +52,7 @@ func withoutPort(url string) string {
 // claimsOn collects the claims on the tokens of the reconciler's kind at a service. Whoever is about to claim or to end a token because
 // nobody else has it must ask the API server, not the cache.
 func (r *TokenReconciler) claimsOn(ctx context.Context, reader client.Reader, url string, options ...client.ListOption) (*claims, error) {
-	tokens, err := listTokens(ctx, reader, r.kind.newList(), options...)
+	tokens, err := resources.TokensIn(ctx, reader, r.kind.newList(), options...)
 	if err != nil {
 		return nil, err
 	}

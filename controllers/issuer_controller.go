@@ -232,9 +232,9 @@ func patchFinalizers(ctx context.Context, writer client.Writer, o client.Object,
 
 // report writes the status, if there is something new to tell.
 func (r *IssuerReconciler) report(ctx context.Context, issuer v1alpha1.Issuer, found *verdict) error {
-	var before metav1.Condition
+	before := ""
 	if ready := meta.FindStatusCondition(issuer.SharedStatus().Conditions, v1alpha1.ConditionReady); ready != nil {
-		before = *ready
+		before = ready.Reason
 	}
 	err := r.patchStatus(ctx, issuer, func(status *v1alpha1.IssuerStatus) {
 		status.ObservedGeneration = issuer.GetGeneration()
@@ -262,7 +262,7 @@ func (r *IssuerReconciler) report(ctx context.Context, issuer v1alpha1.Issuer, f
 			}
 		}
 	})
-	if err == nil && before.Reason != found.reason {
+	if err == nil && before != found.reason {
 		what := "The issuer can't be used"
 		if found.ready {
 			what = "The issuer is ready"

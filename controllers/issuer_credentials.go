@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/resources"
 	"github.com/tokensteward/tokensteward/internal/token"
 )
 
@@ -29,7 +30,7 @@ func (r *IssuerReconciler) issuersOfSecret(ctx context.Context, o client.Object)
 	if o.GetLabels()[v1alpha1.ManagedLabel] != v1alpha1.ManagedCredentials {
 		return nil
 	}
-	issuers, err := listIssuersOf(ctx, r.Client, r.kind)
+	issuers, err := resources.Issuers(ctx, r.Client, r.kind)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Listing issuers from the cache")
 	}
@@ -44,13 +45,13 @@ func (r *IssuerReconciler) issuersOfSecret(ctx context.Context, o client.Object)
 
 func (r *IssuerReconciler) takesFrom(i v1alpha1.Issuer, secret types.NamespacedName) bool {
 	spec := i.SharedSpec().Codacy
-	return spec != nil && credentialsKey(i, r.Namespace, spec.CredentialsSecretRef.Name) == secret
+	return spec != nil && v1alpha1.CredentialsKey(i, r.Namespace, spec.CredentialsSecretRef.Name) == secret
 }
 
 // credential reads the issuer's credential, and holds its Secret; missing says what is not there.
 func (r *IssuerReconciler) credential(ctx context.Context, i v1alpha1.Issuer) (credential token.Value, missing string, err error) {
 	reference := i.SharedSpec().Codacy.CredentialsSecretRef
-	key := credentialsKey(i, r.Namespace, reference.Name)
+	key := v1alpha1.CredentialsKey(i, r.Namespace, reference.Name)
 	var secret corev1.Secret
 	switch err := r.Live.Get(ctx, key, &secret); {
 	case client.IgnoreNotFound(err) != nil:
@@ -145,7 +146,7 @@ func (r *IssuerReconciler) rememberCredentials(ctx context.Context, i v1alpha1.I
 
 // releaseCredentials takes the finalizer off a Secret, unless another issuer needs it.
 func (r *IssuerReconciler) releaseCredentials(ctx context.Context, i v1alpha1.Issuer, name string) error {
-	key := credentialsKey(i, r.Namespace, name)
+	key := v1alpha1.CredentialsKey(i, r.Namespace, name)
 	others, err := listIssuers(ctx, r.Client, &r.Scope)
 	if err != nil {
 		return fmt.Errorf("finding out who needs the credentials Secret: %w", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 	"github.com/tokensteward/tokensteward/internal/metrics"
+	"github.com/tokensteward/tokensteward/internal/resources"
 )
 
 // SetupMetrics has the resources' metrics collected as long as the manager runs.
@@ -44,15 +45,8 @@ func (s *metricsSource) Issuers(ctx context.Context) ([]v1alpha1.Issuer, error) 
 	return listIssuers(ctx, uncopied{s.client}, &s.scope)
 }
 
-func (s *metricsSource) Tokens(ctx context.Context) (all []v1alpha1.Token, err error) {
-	for _, list := range []client.ObjectList{&v1alpha1.AccountTokenList{}, &v1alpha1.ProjectTokenList{}} {
-		tokens, err := listTokens(ctx, uncopied{s.client}, list)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, tokens...)
-	}
-	return all, nil
+func (s *metricsSource) Tokens(ctx context.Context) ([]v1alpha1.Token, error) {
+	return resources.Tokens(ctx, uncopied{s.client})
 }
 
 func (s *metricsSource) Available(i v1alpha1.Issuer) (available, ok bool) {

@@ -10,6 +10,7 @@ import (
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer"
 	"github.com/tokensteward/tokensteward/internal/lifecycle"
+	"github.com/tokensteward/tokensteward/internal/resources"
 	"github.com/tokensteward/tokensteward/internal/token"
 )
 
@@ -60,7 +61,7 @@ func (r *TokenReconciler) takersOf(ctx context.Context, s *state) (takers []v1al
 		} else if key.Namespace != r.Namespace {
 			continue
 		}
-		issuers, err := listIssuersOf(ctx, r.Client, kind, options...)
+		issuers, err := resources.Issuers(ctx, r.Client, kind, options...)
 		if err != nil {
 			return nil, err
 		}

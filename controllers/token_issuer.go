@@ -8,7 +8,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,12 +23,7 @@ import (
 
 // issuerKey names the issuer that a token refers to.
 func issuerKey(t v1alpha1.Token) codacy.Key {
-	ref := t.SharedSpec().IssuerRef
-	key := codacy.Key{Kind: ref.Kind, NamespacedName: types.NamespacedName{Name: ref.Name}}
-	if ref.Kind == v1alpha1.KindTokenIssuer {
-		key.Namespace = t.GetNamespace()
-	}
-	return key
+	return codacy.Key{Kind: t.SharedSpec().IssuerRef.Kind, NamespacedName: v1alpha1.IssuerName(t)}
 }
 
 func keyOf(i v1alpha1.Issuer) codacy.Key {

@@ -29,6 +29,7 @@ import (
 	"github.com/tokensteward/tokensteward/internal/issuer"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 	"github.com/tokensteward/tokensteward/internal/lifecycle"
+	"github.com/tokensteward/tokensteward/internal/resources"
 )
 
 // issuerIndex finds the tokens that refer to an issuer, by its kind and name.
@@ -159,7 +160,7 @@ func (r *TokenReconciler) tokensOfNamespace(ctx context.Context, o client.Object
 }
 
 func (r *TokenReconciler) requests(ctx context.Context, options ...client.ListOption) []reconcile.Request {
-	tokens, err := listTokens(ctx, r.Client, r.kind.newList(), options...)
+	tokens, err := resources.TokensIn(ctx, r.Client, r.kind.newList(), options...)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Listing tokens from the cache")
 		return nil

@@ -5,6 +5,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // CodacyCloud is the URL of Codacy Cloud.
@@ -251,4 +252,13 @@ func (s *IssuerSpec) Interval() time.Duration {
 		return DefaultCheckInterval
 	}
 	return s.CheckInterval.Duration
+}
+
+// CredentialsKey names the credentials Secret of this name of an issuer: a ClusterTokenIssuer has its own in the operator's
+// namespace.
+func CredentialsKey(i Issuer, operatorNamespace, name string) types.NamespacedName {
+	if i.Kind() == KindTokenIssuer {
+		return types.NamespacedName{Namespace: i.GetNamespace(), Name: name}
+	}
+	return types.NamespacedName{Namespace: operatorNamespace, Name: name}
 }

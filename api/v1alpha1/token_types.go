@@ -554,6 +554,16 @@ func SecretName(t Token) string {
 	return t.GetName()
 }
 
+// IssuerName is the name of the issuer of a token. The namespace is empty for a ClusterTokenIssuer.
+func IssuerName(t Token) types.NamespacedName {
+	ref := t.SharedSpec().IssuerRef
+	name := types.NamespacedName{Name: ref.Name}
+	if ref.Kind == KindTokenIssuer {
+		name.Namespace = t.GetNamespace()
+	}
+	return name
+}
+
 // TokenKey is the key of the token in its Secret, and with envFrom the name of the variable, for a token of Codacy or a built-in
 // one.
 func TokenKey(t Token, codacy bool) string {

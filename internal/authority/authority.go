@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -124,7 +123,7 @@ func forgetIssuers(ctx context.Context, informers cache.Informers) error {
 			o = tombstone.Obj
 		}
 		if gone, ok := o.(*v1alpha1.ClusterTokenIssuer); ok {
-			metrics.AuthorityDecisions.DeletePartialMatch(prometheus.Labels{"issuer": gone.Name})
+			metrics.ForgetDecisions(gone.Name)
 		}
 	}})
 	return err

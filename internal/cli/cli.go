@@ -8,7 +8,6 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
+	"github.com/tokensteward/tokensteward/internal/resources"
 )
 
 // fieldManager is who the API server takes the plugin for. It does not begin with kubectl: Flux undoes what a manager of such a name
@@ -40,8 +40,8 @@ type plugin struct {
 	operatorNamespace string
 	clock             clock.Clock
 
-	services    *codacy.Services
-	connections map[types.UID]*codacy.Connection
+	// services has the connections that were made as an issuer makes them.
+	services *codacy.Services
 }
 
 // New is the command `kubectl steward`.
@@ -49,8 +49,7 @@ func New(streams genericiooptions.IOStreams, clk clock.Clock, version string) *c
 	log.SetLogger(logr.Discard()) // controller-runtime's client has one, and complains if nobody sets it.
 	p := &plugin{
 		IOStreams: streams, flags: genericclioptions.NewConfigFlags(true), clock: clk,
-		services:    codacy.NewServices(codacy.Options{Clock: clk, Timeout: serviceTimeout, BreakerPause: longestPause}),
-		connections: map[types.UID]*codacy.Connection{},
+		services: codacy.NewServices(codacy.Options{Clock: clk, Timeout: serviceTimeout, BreakerPause: longestPause}),
 	}
 	p.flags.BearerToken = nil // A credential has no place among a process' arguments.
 	root := &cobra.Command{
@@ -98,7 +97,7 @@ func (p *plugin) completeTokens(cmd *cobra.Command, _ []string, _ string) ([]str
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	tokens, err := listTokens(cmd.Context(), c, client.InNamespace(namespace))
+	tokens, err := resources.Tokens(cmd.Context(), c, client.InNamespace(namespace))
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

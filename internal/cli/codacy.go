@@ -23,27 +23,27 @@ const (
 	longestPause = time.Minute
 )
 
+func keyOf(i v1alpha1.Issuer) codacy.Key {
+	return codacy.Key{Kind: i.Kind(), NamespacedName: client.ObjectKeyFromObject(i)}
+}
+
 // dial connects to the Codacy of an issuer, with a token that is to be tried there.
 func (p *plugin) dial(i v1alpha1.Issuer, value token.Value) (*codacy.Connection, error) {
 	spec := i.SharedSpec().Codacy
-	key := codacy.Key{Kind: i.Kind(), NamespacedName: client.ObjectKeyFromObject(i)}
-	return p.services.Connect(key, codacy.Config{UID: i.GetUID(), URL: spec.URL, CABundle: spec.CABundle, Credential: value})
+	return p.services.Connect(keyOf(i), codacy.Config{UID: i.GetUID(), URL: spec.URL, CABundle: spec.CABundle, Credential: value})
 }
 
 // dialAs connects to the Codacy of an issuer as the issuer does. Whoever may make a TokenIssuer may name any Secret and any host in it:
 // a credential is shown only where the operator found it in order, and no Secret that is none.
 func (p *plugin) dialAs(ctx context.Context, c client.Reader, i v1alpha1.Issuer) (*codacy.Connection, error) {
-	if known := p.connections[i.GetUID()]; known != nil {
+	if known := p.services.Get(keyOf(i)); known != nil {
 		return known, nil
 	}
 	ref, status := i.SharedSpec().Codacy.CredentialsSecretRef, i.SharedStatus()
 	if condition := ready(i, status.Conditions); condition.Status != metav1.ConditionTrue || condition.ObservedGeneration != i.GetGeneration() || status.Account == nil {
 		return nil, fmt.Errorf("the issuer is not ready, so that its credential is shown to nobody: %s", condition.Message)
 	}
-	key := client.ObjectKey{Namespace: p.operatorNamespace, Name: ref.Name}
-	if i.GetNamespace() != "" {
-		key.Namespace = i.GetNamespace()
-	}
+	key := v1alpha1.CredentialsKey(i, p.operatorNamespace, ref.Name)
 	var secret corev1.Secret
 	if err := c.Get(ctx, key, &secret); err != nil {
 		return nil, fmt.Errorf("the issuer's credential: %w", err)
@@ -57,7 +57,7 @@ func (p *plugin) dialAs(ctx context.Context, c client.Reader, i v1alpha1.Issuer)
 		return nil, err
 	}
 	connection.Believe(*status.Account, status.Capabilities)
-	p.connections[i.GetUID()] = connection
+	p.services.Use(connection)
 	return connection, nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/resources"
 )
 
 // injection is what inject was asked to do.
@@ -133,7 +134,7 @@ func (p *plugin) injectInto(ctx context.Context, c client.Reader, in *injection,
 	if by := keptBy(object); by != "" && in.dryRun != "client" {
 		p.progress("%s/%s is kept by %s, which may take this out again: change it there. --filename with --dry-run=client -o yaml changes a manifest.", object.GetKind(), object.GetName(), by)
 	}
-	others, err := listTokens(ctx, c, client.InNamespace(namespace))
+	others, err := resources.Tokens(ctx, c, client.InNamespace(namespace))
 	if err != nil {
 		return false, err
 	}

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/resources"
 )
 
 func (p *plugin) list() *cobra.Command {
@@ -41,7 +42,7 @@ func (p *plugin) list() *cobra.Command {
 				}
 				options = append(options, client.InNamespace(namespace))
 			}
-			tokens, err := listTokens(cmd.Context(), c, options...)
+			tokens, err := resources.Tokens(cmd.Context(), c, options...)
 			if apierrors.IsForbidden(err) && options == nil {
 				return fmt.Errorf("%w; with --namespace only that one is listed", err)
 			}

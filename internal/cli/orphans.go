@@ -19,6 +19,7 @@ import (
 	"github.com/tokensteward/tokensteward/internal/installation"
 	"github.com/tokensteward/tokensteward/internal/issuer"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
+	"github.com/tokensteward/tokensteward/internal/resources"
 )
 
 // orphan is a token at Codacy with the name of an installation, that no resource of this cluster has.
@@ -184,7 +185,7 @@ func (s *search) spots(ctx context.Context) (map[spot][]v1alpha1.Issuer, error) 
 			spots[at] = append(spots[at], i)
 		}
 	}
-	tokens, err := listTokens(ctx, s.client)
+	tokens, err := resources.Tokens(ctx, s.client)
 	if err != nil {
 		return nil, err
 	}
@@ -242,7 +243,7 @@ func (s *search) look(ctx context.Context, at spot, issuers []v1alpha1.Issuer) (
 // several addresses, so they are compared by name and id alone, which can only spare more of them.
 func (s *search) unclaimed(ctx context.Context, found []orphan) ([]orphan, error) {
 	claimed := map[string]bool{}
-	tokens, err := listTokens(ctx, s.client)
+	tokens, err := resources.Tokens(ctx, s.client)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -200,9 +199,8 @@ func forward(ctx context.Context, config *rest.Config, pod *corev1.Pod, port str
 	// As kubectl does: old API servers and some proxies know the former way alone.
 	dialer := portforward.NewFallbackDialer(websocket, spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, target),
 		func(err error) bool { return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err) })
-	var complaints bytes.Buffer
 	isReady, stop, failed := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{"0:" + strconv.Itoa(int(number))}, stop, isReady, io.Discard, &complaints)
+	forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{"0:" + strconv.Itoa(int(number))}, stop, isReady, io.Discard, io.Discard)
 	if err != nil {
 		return "", nil, err
 	}

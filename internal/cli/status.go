@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/resources"
 )
 
 // overview is how an installation is.
@@ -76,12 +77,12 @@ func (p *plugin) status() *cobra.Command {
 			issuers, err := listIssuers(cmd.Context(), c, options...)
 			if apierrors.IsForbidden(err) && options != nil {
 				p.progress("Only TokenIssuers are shown: %v", err)
-				issuers, err = listTokenIssuers(cmd.Context(), c, options...)
+				issuers, err = resources.Issuers(cmd.Context(), c, v1alpha1.KindTokenIssuer, options...)
 			}
 			if err != nil {
 				return err
 			}
-			tokens, err := listTokens(cmd.Context(), c, options...)
+			tokens, err := resources.Tokens(cmd.Context(), c, options...)
 			if err != nil {
 				return err
 			}

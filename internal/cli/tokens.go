@@ -12,11 +12,13 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/resources"
 )
 
 // kinds are the ways to write the kinds of tokens before the slash, as kubectl takes them.
@@ -76,7 +78,7 @@ func (s *selection) of(ctx context.Context, c client.Reader, namespace string) (
 	if !s.allNamespaces {
 		options, where = append(options, client.InNamespace(namespace)), "the namespace "+namespace
 	}
-	tokens, err := listTokens(ctx, c, options...)
+	tokens, err := resources.Tokens(ctx, c, options...)
 	if err == nil && len(tokens) == 0 {
 		err = fmt.Errorf("no such token in %s", where)
 	}
@@ -121,64 +123,26 @@ func getToken(ctx context.Context, c client.Reader, namespace, name string) (v1a
 	}
 }
 
-// listTokens lists tokens of both kinds.
-func listTokens(ctx context.Context, c client.Reader, options ...client.ListOption) (tokens []v1alpha1.Token, err error) {
-	var accounts v1alpha1.AccountTokenList
-	var projects v1alpha1.ProjectTokenList
-	for _, list := range []client.ObjectList{&accounts, &projects} {
-		if err := c.List(ctx, list, options...); err != nil {
-			return nil, err
-		}
-	}
-	for i := range accounts.Items {
-		tokens = append(tokens, &accounts.Items[i])
-	}
-	for i := range projects.Items {
-		tokens = append(tokens, &projects.Items[i])
-	}
-	return tokens, nil
-}
-
 // listIssuers lists the issuers of both kinds, TokenIssuers as the options say.
-func listIssuers(ctx context.Context, c client.Reader, options ...client.ListOption) (issuers []v1alpha1.Issuer, err error) {
-	var cluster v1alpha1.ClusterTokenIssuerList
-	if err := c.List(ctx, &cluster); err != nil {
+func listIssuers(ctx context.Context, c client.Reader, options ...client.ListOption) ([]v1alpha1.Issuer, error) {
+	issuers, err := resources.Issuers(ctx, c, v1alpha1.KindClusterTokenIssuer)
+	if err != nil {
 		return nil, err
 	}
-	for i := range cluster.Items {
-		issuers = append(issuers, &cluster.Items[i])
-	}
-	namespaced, err := listTokenIssuers(ctx, c, options...)
+	namespaced, err := resources.Issuers(ctx, c, v1alpha1.KindTokenIssuer, options...)
 	return append(issuers, namespaced...), err
-}
-
-func listTokenIssuers(ctx context.Context, c client.Reader, options ...client.ListOption) (issuers []v1alpha1.Issuer, err error) {
-	var namespaced v1alpha1.TokenIssuerList
-	if err := c.List(ctx, &namespaced, options...); err != nil {
-		return nil, err
-	}
-	for i := range namespaced.Items {
-		issuers = append(issuers, &namespaced.Items[i])
-	}
-	return issuers, nil
 }
 
 // reference names a token within its namespace, in a way that commands take.
 func reference(t v1alpha1.Token) string { return strings.ToLower(t.Kind()) + "/" + t.GetName() }
 
 // issuerName names the issuer of a token: a ClusterTokenIssuer by its name, a TokenIssuer as namespace/name.
-func issuerName(t v1alpha1.Token) string {
-	ref := t.SharedSpec().IssuerRef
-	if ref.Kind == v1alpha1.KindTokenIssuer {
-		return t.GetNamespace() + "/" + ref.Name
-	}
-	return ref.Name
-}
+func issuerName(t v1alpha1.Token) string { return withoutSlash(v1alpha1.IssuerName(t)) }
 
 // nameOf is the same of an issuer itself.
-func nameOf(i v1alpha1.Issuer) string {
-	return strings.TrimPrefix(client.ObjectKeyFromObject(i).String(), "/")
-}
+func nameOf(i v1alpha1.Issuer) string { return withoutSlash(client.ObjectKeyFromObject(i)) }
+
+func withoutSlash(name types.NamespacedName) string { return strings.TrimPrefix(name.String(), "/") }
 
 // ready is the Ready condition of a resource, or what there is to say if it has none.
 func ready(o client.Object, conditions []metav1.Condition) metav1.Condition {

@@ -274,11 +274,10 @@ func (v *verifier) askWhetherListed(ctx context.Context, t v1alpha1.Token, found
 func (v *verifier) issuer(ctx context.Context, t v1alpha1.Token) (v1alpha1.Issuer, error) {
 	ref := t.SharedSpec().IssuerRef
 	var i v1alpha1.Issuer = &v1alpha1.ClusterTokenIssuer{}
-	key := client.ObjectKey{Name: ref.Name}
 	if ref.Kind == v1alpha1.KindTokenIssuer {
-		i, key.Namespace = &v1alpha1.TokenIssuer{}, t.GetNamespace()
+		i = &v1alpha1.TokenIssuer{}
 	}
-	if err := v.client.Get(ctx, key, i); err != nil {
+	if err := v.client.Get(ctx, v1alpha1.IssuerName(t), i); err != nil {
 		return nil, fmt.Errorf("the issuer can't be read: %w", err)
 	}
 	if spec := i.SharedSpec().Codacy; spec == nil || spec.URL != t.SharedStatus().Token.URL {

@@ -184,7 +184,20 @@ func foldsCase(provider string) bool {
 }
 
 func sameName(provider, a, b string) bool {
-	return a == b || (foldsCase(provider) && lower(a) == lower(b))
+	return a == b || (foldsCase(provider) && sameLetters(a, b))
+}
+
+// sameLetters compares names in lower case. The authority asks for it at every request, so nothing is copied.
+func sameLetters(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if lowerLetter(a[i]) != lowerLetter(b[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // lower is a name in lower case. Names have no letters beyond those of ASCII, and what a request asks for may have: the Kelvin
@@ -192,11 +205,16 @@ func sameName(provider, a, b string) bool {
 func lower(name string) string {
 	letters := []byte(name)
 	for i, letter := range letters {
-		if letter >= 'A' && letter <= 'Z' {
-			letters[i] = letter + 'a' - 'A'
-		}
+		letters[i] = lowerLetter(letter)
 	}
 	return string(letters)
+}
+
+func lowerLetter(letter byte) byte {
+	if letter >= 'A' && letter <= 'Z' {
+		return letter + 'a' - 'A'
+	}
+	return letter
 }
 
 // matches compares a name with a pattern in which * stands for any number of characters.

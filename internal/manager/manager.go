@@ -19,12 +19,14 @@ import (
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	ctrlmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -35,6 +37,7 @@ import (
 	"github.com/tokensteward/tokensteward/internal/installation"
 	"github.com/tokensteward/tokensteward/internal/issuer/builtin"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
+	"github.com/tokensteward/tokensteward/internal/version"
 )
 
 // Scheme knows every type that the operator reads or writes.
@@ -60,11 +63,35 @@ const (
 	detection          = (pingAfterSeconds + pingTimeoutSeconds) * time.Second
 )
 
-// PingConnections makes client-go find dead connections within detection. Call it before the first client is made.
-func PingConnections() error {
+// pingConnections makes client-go find dead connections within detection. Call it before the first client is made.
+func pingConnections() error {
 	return errors.Join(
 		os.Setenv("HTTP2_READ_IDLE_TIMEOUT_SECONDS", strconv.Itoa(pingAfterSeconds)),
 		os.Setenv("HTTP2_PING_TIMEOUT_SECONDS", strconv.Itoa(pingTimeoutSeconds)))
+}
+
+// Run runs the operator until a signal ends it. The clock is what tokens live by.
+func Run(options *Options, clk clock.PassiveClock) error {
+	if err := options.Validate(); err != nil {
+		return err
+	}
+	log := zap.New(zap.UseFlagOptions(&options.Log))
+	ctrl.SetLogger(log)
+	klog.SetLogger(log)
+	log.Info("tokensteward starts", "version", version.Version)
+	if err := pingConnections(); err != nil {
+		return err
+	}
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding the API server: %w", err)
+	}
+	ctx := ctrl.SetupSignalHandler()
+	mgr, err := New(ctx, config, options, clk)
+	if err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
 }
 
 // New makes the manager with all its parts, ready to start. The clock is what tokens live by.

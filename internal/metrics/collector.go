@@ -108,12 +108,8 @@ func (c *Collector) collectIssuer(into chan<- prometheus.Metric, i v1alpha1.Issu
 }
 
 func collectToken(into chan<- prometheus.Metric, t v1alpha1.Token) {
-	ref, status := t.SharedSpec().IssuerRef, t.SharedStatus()
-	issuerNamespace := ""
-	if ref.Kind == v1alpha1.KindTokenIssuer {
-		issuerNamespace = t.GetNamespace()
-	}
-	labels := []string{t.Kind(), t.GetNamespace(), t.GetName(), ref.Kind, issuerNamespace, ref.Name}
+	issuer, status := v1alpha1.IssuerName(t), t.SharedStatus()
+	labels := []string{t.Kind(), t.GetNamespace(), t.GetName(), t.SharedSpec().IssuerRef.Kind, issuer.Namespace, issuer.Name}
 	gauge := func(d *prometheus.Desc, value float64, more ...string) {
 		into <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, append(labels[:len(labels):len(labels)], more...)...)
 	}

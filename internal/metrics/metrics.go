@@ -70,6 +70,11 @@ func Forget(kind, namespace, name string) {
 	ServiceRequests.DeletePartialMatch(labels)
 }
 
+// ForgetDecisions drops the series of what the authority decided for an issuer that is gone.
+func ForgetDecisions(issuer string) {
+	AuthorityDecisions.DeletePartialMatch(prometheus.Labels{"issuer": issuer})
+}
+
 func init() { //nolint:gochecknoinits // Where controller-runtime wants them registered.
 	metrics.Registry.MustRegister(AuthorityDecisions, OrphanedTokens, LeftTokens, MintedTokens, RevokedTokens, ServiceRequests)
 }

@@ -105,6 +105,18 @@ func (cp *ControlPlane) Kubectl(ctx context.Context, arguments ...string) *exec.
 	return command
 }
 
+// ControllerManager is a command that runs a kube-controller-manager with the controllers that delete something, which is for the
+// caller to start and to end. Without one no namespace ever goes.
+func (cp *ControlPlane) ControllerManager() (*exec.Cmd, error) {
+	binary := filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kube-controller-manager")
+	if _, err := os.Stat(binary); err != nil {
+		return nil, fmt.Errorf("there is no kube-controller-manager in $KUBEBUILDER_ASSETS: run `make test`, or "+
+			"export KUBEBUILDER_ASSETS=$(hack/controlplane/assets.sh kube-controller-manager): %w", err)
+	}
+	return exec.Command(binary, "--kubeconfig="+cp.Kubeconfig, "--leader-elect=false", "--secure-port=0",
+		"--controllers=namespace-controller,garbage-collector-controller"), nil
+}
+
 // Stop ends the control plane and removes its files.
 func (cp *ControlPlane) Stop() error {
 	return errors.Join(cp.environment.Stop(), os.RemoveAll(cp.directory))

@@ -29,6 +29,7 @@ import (
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy/codacytest"
+	"github.com/tokensteward/tokensteward/internal/resources"
 	"github.com/tokensteward/tokensteward/internal/testenv"
 )
 
@@ -191,18 +192,11 @@ func (d *director) somewhere(r *rand.Rand) string {
 	return d.namespaces[r.IntN(len(d.namespaces))]
 }
 
-// tokens are all resources.
-func (d *director) tokens() (all []v1alpha1.Token) {
-	var accounts v1alpha1.AccountTokenList
-	var projects v1alpha1.ProjectTokenList
-	if d.k8s.List(d.t.Context(), &accounts) != nil || d.k8s.List(d.t.Context(), &projects) != nil {
+// tokens are all resources; none if the API server does not answer.
+func (d *director) tokens() []v1alpha1.Token {
+	all, err := resources.Tokens(d.t.Context(), d.k8s)
+	if err != nil {
 		return nil
-	}
-	for i := range accounts.Items {
-		all = append(all, &accounts.Items[i])
-	}
-	for i := range projects.Items {
-		all = append(all, &projects.Items[i])
 	}
 	return all
 }

@@ -134,12 +134,10 @@ func (w *world) build(program string) (binary string) {
 	return binary
 }
 
-// startControllerManager: without one no namespace ever goes.
 func (w *world) startControllerManager() {
 	w.t.Helper()
 	log := must[*os.File](w.t)(os.Create(filepath.Join(w.directory, "kube-controller-manager.log")))
-	process := exec.Command(filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kube-controller-manager"), "--kubeconfig="+w.controlPlane.Kubeconfig,
-		"--leader-elect=false", "--secure-port=0", "--controllers=namespace-controller,garbage-collector-controller")
+	process := must[*exec.Cmd](w.t)(w.controlPlane.ControllerManager())
 	process.Stdout, process.Stderr = log, log
 	check(w.t, process.Start())
 	w.t.Cleanup(func() { _ = process.Process.Kill(); _ = process.Wait() })

@@ -78,21 +78,15 @@ func (s *stage) start(ctx context.Context) (err error) {
 	return s.startOperator(ctx)
 }
 
-// startControllerManager starts a kube-controller-manager with the controllers that delete something. Without one no
-// namespace ever goes.
-func (s *stage) startControllerManager() error {
-	binary := filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kube-controller-manager")
-	if _, err := os.Stat(binary); err != nil {
-		return fmt.Errorf("there is no kube-controller-manager in $KUBEBUILDER_ASSETS: run `make test`, or "+
-			"export KUBEBUILDER_ASSETS=$(hack/controlplane/assets.sh kube-controller-manager): %w", err)
+func (s *stage) startControllerManager() (err error) {
+	if s.controllerManager, err = s.controlPlane.ControllerManager(); err != nil {
+		return err
 	}
 	log, err := os.Create(s.controllerManagerLog())
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	s.controllerManager = exec.Command(binary, "--kubeconfig="+s.controlPlane.Kubeconfig, "--leader-elect=false", "--secure-port=0",
-		"--controllers=namespace-controller,garbage-collector-controller")
 	s.controllerManager.Stdout, s.controllerManager.Stderr = log, log
 	return s.controllerManager.Start()
 }

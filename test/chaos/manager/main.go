@@ -9,9 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"k8s.io/klog/v2"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/tokensteward/tokensteward/internal/manager"
 )
@@ -29,26 +26,8 @@ func run() error {
 	clk := &jumpingClock{}
 	pflag.StringVar(&clk.file, "clock-file", "", "A file with how far the clock is off.")
 	pflag.Parse()
-	if err := options.Validate(); err != nil {
-		return err
-	}
-	log := zap.New(zap.UseFlagOptions(&options.Log))
-	ctrl.SetLogger(log)
-	klog.SetLogger(log)
-	if err := manager.PingConnections(); err != nil {
-		return err
-	}
-	config, err := ctrl.GetConfig()
-	if err != nil {
-		return err
-	}
 	go clk.follow()
-	ctx := ctrl.SetupSignalHandler()
-	mgr, err := manager.New(ctx, config, &options, clk)
-	if err != nil {
-		return err
-	}
-	return mgr.Start(ctx)
+	return manager.Run(&options, clk)
 }
 
 // jumpingClock is off by what a file says.
