@@ -116,6 +116,13 @@ churn: ## Create and delete 10000 tokens: is the operator afterwards what it was
 fuzz: ## Run each fuzzer for FUZZTIME (30s), one after the other; what one finds is kept in testdata/fuzz.
 	FUZZTIME="$(FUZZTIME)" FUZZ="$(FUZZ)" hack/fuzz.sh
 
+.PHONY: soak
+soak: ## The long forms of the tests: chaos, the whole leak matrix, churn, and each fuzzer for ten minutes. About five hours.
+	$(MAKE) chaos CHAOS_SEEDS="$$(seq -s ' ' 1 20)"
+	$(MAKE) leak-matrix
+	$(MAKE) churn
+	$(MAKE) fuzz FUZZTIME=10m
+
 .PHONY: bench
 bench: bin/manager ## Run the benchmarks. They report, and assert nothing.
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./test/...

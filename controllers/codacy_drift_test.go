@@ -43,6 +43,34 @@ func (f *codacyFixture) eventuallyLooked(tokens []v1alpha1.Token, so func() bool
 	f.t.Fatal("waited for hours in vain")
 }
 
+// A namespace can be gone before all that was in it: the namespace controller asks an API server that has just started which
+// kinds there are, and those of CRDs may not be among them yet.
+func TestTheTokensInANamespaceThatIsGoneAreRevoked(t *testing.T) {
+	t.Parallel()
+	f := newCodacy(t, codacyEdition(t, "cloud-2026-08"))
+	token := f.issuedCodacyToken(v1alpha1.KindProjectToken, "web")
+	value := f.secret(token).Data["CODACY_PROJECT_TOKEN"]
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: f.namespace}}
+	f.Expect(k8s.Delete(f.ctx, namespace)).To(gomega.Succeed())
+	f.Expect(k8s.Delete(f.ctx, f.secret(token))).To(gomega.Succeed())
+	f.Expect(f.accepts(value)).To(gomega.BeTrue())
+	f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(namespace), namespace)).To(gomega.Succeed())
+	namespace.Spec.Finalizers = nil
+	f.Expect(k8s.SubResource("finalize").Update(f.ctx, namespace)).To(gomega.Succeed())
+
+	f.Eventually(func() bool { return f.accepts(value) }).Should(gomega.BeFalse())
+	f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(token), token)).To(gomega.Succeed())
+	f.Expect(token.GetFinalizers()).To(gomega.ContainElement(v1alpha1.Finalizer), "it can't be removed")
+
+	// Somebody follows the log's advice.
+	f.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: f.namespace}})
+	f.eventuallyReady(token, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+	f.Expect(f.accepts(f.secret(token).Data["CODACY_PROJECT_TOKEN"])).To(gomega.BeTrue())
+	f.Expect(k8s.Delete(f.ctx, token)).To(gomega.Succeed())
+	f.eventuallyGone(token)
+	f.Expect(f.minted()).To(gomega.BeEmpty())
+}
+
 func TestATokenThatWasRevokedInTheWebUIIsReplaced(t *testing.T) {
 	f := newCodacy(t, codacyEdition(t, "cloud-2026-08"), every(time.Hour))
 	revoked, healthy := f.issuedCodacyToken(v1alpha1.KindProjectToken, "revoked"), f.issuedCodacyToken(v1alpha1.KindProjectToken, "healthy")

@@ -46,6 +46,7 @@ type state struct {
 	specProblem          *lifecycle.Problem
 	storm                *lifecycle.Problem
 	namespaceTerminating bool
+	namespaceGone        bool
 
 	// secret is the one that spec names; nil if there is none. secretIsLive: it was read from the API server, not the
 	// cache, or written there.
@@ -119,7 +120,7 @@ func (r *TokenReconciler) observe(ctx context.Context, key types.NamespacedName)
 	return s, r.observeSecret(ctx, s)
 }
 
-// observeNamespace finds out whether the resource's namespace is being deleted, and what a grant may go by.
+// observeNamespace finds out whether the resource's namespace is being deleted or is gone, and what a grant may go by.
 //
 // Without ClusterTokenIssuers no Namespace is read. A TokenIssuer has no grants, so nobody asks for labels. And that the
 // namespace is being deleted is not needed to keep a token from leaking: the resource is deleted with it, and its finalizer
@@ -133,9 +134,13 @@ func (r *TokenReconciler) observeNamespace(ctx context.Context, s *state) (grant
 	}
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	switch err := r.Client.Get(ctx, types.NamespacedName{Name: name}, namespace); {
+	err := r.Client.Get(ctx, types.NamespacedName{Name: name}, namespace)
+	if apierrors.IsNotFound(err) {
+		err = r.Live.Get(ctx, types.NamespacedName{Name: name}, namespace)
+	}
+	switch {
 	case apierrors.IsNotFound(err):
-		s.namespaceTerminating = true
+		s.namespaceGone = true
 	case err != nil:
 		return grant.Namespace{}, fmt.Errorf("reading the namespace: %w", err)
 	default:
@@ -230,6 +235,7 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 		Deleting:             !s.token.GetDeletionTimestamp().IsZero(),
 		Finalizer:            controllerutil.ContainsFinalizer(s.token, v1alpha1.Finalizer),
 		NamespaceTerminating: s.namespaceTerminating,
+		NamespaceGone:        s.namespaceGone,
 		IssuerProblem:        s.issuerProblem,
 		ServiceProblem:       s.serviceProblem,
 		Failures:             s.failures,

@@ -36,6 +36,12 @@ const (
 
 // report writes what is so into the status, once per reconcile and only if it changed, and tells the Events.
 func (r *TokenReconciler) report(ctx context.Context, s *state, plan lifecycle.Plan, failure error) error {
+	if s.namespaceGone { // Then neither a status nor an Event can be written.
+		if failure == nil {
+			ctrl.LoggerFrom(ctx).Info("Left behind", "revoked", s.revoked, "message", plan.Problem.Message)
+		}
+		return nil
+	}
 	// A resource on its way out keeps its last status, unless it is held up: its Events and the log tell the rest.
 	if apierrors.IsConflict(failure) || (!s.token.GetDeletionTimestamp().IsZero() && failure == nil && plan.Problem == nil) {
 		return nil

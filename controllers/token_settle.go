@@ -74,7 +74,7 @@ func (r *TokenReconciler) settle(ctx context.Context, s *state) error {
 
 // mayWrite says whether the token of an attempt that was found again may be written into the Secret.
 func (s *state) mayWrite() bool {
-	return s.token.GetDeletionTimestamp().IsZero() && !s.namespaceTerminating && !s.token.SharedSpec().Suspend && s.specProblem == nil &&
+	return s.token.GetDeletionTimestamp().IsZero() && !s.namespaceTerminating && !s.namespaceGone && !s.token.SharedSpec().Suspend && s.specProblem == nil &&
 		s.observedSecret().Conflict == nil && s.secretRefused == nil
 }
 

@@ -209,6 +209,29 @@ func TestNobodyButTheOperatorWritesAStatus(t *testing.T) {
 	f.Expect(asOperator().Status().Update(f.ctx, alice, client.DryRunAll)).To(gomega.Succeed())
 }
 
+func TestNoTwoTokensInAStatusHaveOneRevision(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	alice := f.issuedAccountToken("alice")
+	current := alice.Status.Token.Revision
+	pending := func(revision int64) *v1alpha1.PendingToken {
+		return &v1alpha1.PendingToken{Revision: revision, StartTime: alice.Status.Token.IssueTime}
+	}
+	write := func(pending *v1alpha1.PendingToken, previous ...int64) string {
+		status := alice.DeepCopy()
+		status.Status.Pending = pending
+		for _, revision := range previous {
+			status.Status.PreviousTokens = append(status.Status.PreviousTokens, v1alpha1.PreviousToken{Revision: revision})
+		}
+		return fmt.Sprint(asOperator().Status().Patch(f.ctx, status, client.MergeFrom(alice), client.DryRunAll))
+	}
+	f.Expect(write(pending(current), current+1)).To(gomega.ContainSubstring("token and pending have the same revision"))
+	f.Expect(write(pending(current+1), current)).To(gomega.ContainSubstring("a previous token has the revision of token or pending"))
+	f.Expect(write(pending(current+1), current+1)).To(gomega.ContainSubstring("a previous token has the revision of token or pending"))
+	f.Expect(write(pending(v1alpha1.MaxRevision+1))).To(gomega.ContainSubstring("should be less than or equal to 1000000000"))
+	f.Expect(write(pending(v1alpha1.MaxRevision), current+1, current+2)).To(gomega.Equal("<nil>"))
+}
+
 func TestTheRolesOfUsersIncludeNoStatusAndNoIssuerChange(t *testing.T) {
 	f := newFixture(t)
 	for _, name := range []string{"tokensteward-view", "tokensteward-edit"} {

@@ -119,4 +119,6 @@ const (
 	// ReasonMintStorm: five tokens were minted within an hour, none of them because it was due. Something undoes what the
 	// operator does; nothing more is minted before the spec changes.
 	ReasonMintStorm = "MintStorm"
+	// ReasonRevisionsUsedUp: the status has the highest revision that there can be, which the operator never wrote.
+	ReasonRevisionsUsedUp = "RevisionsUsedUp"
 )

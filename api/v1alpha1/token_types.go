@@ -288,8 +288,13 @@ type SecretMetadata struct {
 // +kubebuilder:validation:MaxLength=4096
 type AnnotationValue string
 
+// MaxRevision is the highest revision that there can be: a rotation every second for thirty years does not come there.
+const MaxRevision = 1_000_000_000
+
 // TokenStatus is the part of the status that AccountToken and ProjectToken share. Only the operator may write it: for
 // the built-in issuer it is the ledger that tokens are checked against (docs/architecture.md, The ledger).
+// +kubebuilder:validation:XValidation:rule="!has(self.token) || !has(self.pending) || self.token.revision != self.pending.revision",message="token and pending have the same revision: only the operator may write a status"
+// +kubebuilder:validation:XValidation:rule="!has(self.previousTokens) || self.previousTokens.all(p, (!has(self.token) || p.revision != self.token.revision) && (!has(self.pending) || p.revision != self.pending.revision))",message="a previous token has the revision of token or pending: only the operator may write a status"
 type TokenStatus struct {
 	// The generation of the spec that the conditions speak of.
 	// +optional
@@ -328,6 +333,7 @@ type TokenStatus struct {
 	// The latest revision of which a mint was begun. No revision is used twice, also if nothing came of it.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000000
 	LastRevision int64 `json:"lastRevision,omitempty"`
 
 	// The annotation rotate-requested-at that was last complied with.
@@ -367,6 +373,7 @@ type IssuedToken struct {
 
 	// Counts the tokens of this resource, from 1.
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000000
 	Revision int64 `json:"revision"`
 
 	// The SHA-256 of the token, in lowercase hexadecimal.
@@ -402,6 +409,7 @@ type IssuedToken struct {
 type PendingToken struct {
 	// The revision that the token will have.
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000000
 	Revision int64 `json:"revision"`
 
 	// When the attempt began.
@@ -469,6 +477,7 @@ type PreviousToken struct {
 
 	// The token's revision.
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000000
 	Revision int64 `json:"revision"`
 
 	// The SHA-256 of the token, in lowercase hexadecimal.

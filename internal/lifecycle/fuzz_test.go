@@ -2,12 +2,13 @@ package lifecycle
 
 import (
 	"encoding/json"
-	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
 )
 
 // chosen is a source of random numbers that are not: as long as there are bytes, each decides one draw.
@@ -69,6 +70,8 @@ func FuzzADecisionOnWhateverIsObservedIsHarmless(f *testing.F) {
 		`{"Now":"2026-08-01T12:00:00Z","Finalizer":true,"LastRevision":-9223372036854775808,"Previous":[{"Revision":-1},{"Revision":0}],"Secret":{"Confirmed":true}}`,
 		`{"Now":"2026-08-01T12:00:00Z","Finalizer":true,"Current":{"Revision":1,"SHA256":"a"},"Previous":[{"Revision":1,"SHA256":"b","Replaced":"2026-01-01T00:00:00Z"}],"Secret":{"State":1,"SHA256":"a","Confirmed":true}}`,
 		`{"Now":"2026-08-01T12:00:00Z","Finalizer":true,"Previous":[{"Revision":1,"SHA256":"a","Replaced":"2026-01-01T00:00:00Z","RevokeAt":"2026-01-02T00:00:00Z"}],"Secret":{"State":1,"SHA256":"a","Confirmed":true}}`,
+		`{"Now":"2026-08-01T12:00:00Z","Finalizer":true,"NamespaceGone":true,"Current":{"Revision":1,"SHA256":"a"},"Pending":{"Revision":2},"Secret":{"State":1,"SHA256":"a","Confirmed":true}}`,
+		`{"Now":"2026-08-01T12:00:00Z","Finalizer":true,"LastRevision":1000000000,"Secret":{"Confirmed":true}}`,
 		`{"Now":"2026-08-01T12:00:00Z","Finalizer":true,"Secret":{"State":2,"Confirmed":true}}`, // Somebody else's, and nobody said so.
 		`{"Now":"2026-08-01T12:00:00Z","Finalizer":true,"Current":{"Revision":2,"SHA256":""},"Pending":{"Revision":2},"Secret":{"State":1,"SHA256":""}}`,
 		`{"Now":"2026-08-01T12:00:00Z","Deleting":true,"Finalizer":true,"Retain":true,"Pending":{"Revision":1,"SHA256":"a"},"Secret":{"State":1,"SHA256":"a"}}`,
@@ -111,7 +114,7 @@ func FuzzADecisionOnWhateverIsObservedIsHarmless(f *testing.F) {
 	})
 }
 
-// sensible: no two tokens share a revision, all count from 1, and there is room for another.
+// sensible is what the schema lets be: no two tokens share a revision, and all count from 1 to the highest.
 func sensible(o *Observation) bool {
 	revisions := map[int64]bool{}
 	tokens := o.tokens()
@@ -120,12 +123,12 @@ func sensible(o *Observation) bool {
 	}
 	for i := range tokens {
 		r := tokens[i].Revision
-		if r < 1 || r >= math.MaxInt64-mostSteps || revisions[r] {
+		if r < 1 || r > v1alpha1.MaxRevision || revisions[r] {
 			return false
 		}
 		revisions[r] = true
 	}
-	return o.LastRevision >= 0 && o.LastRevision < math.MaxInt64-mostSteps
+	return o.LastRevision >= 0 && o.LastRevision <= v1alpha1.MaxRevision
 }
 
 // harm says what a plan does that none may do, whatever was observed.
@@ -143,11 +146,13 @@ func harm(o *Observation, plan *Plan) string {
 		return "asked a service that can't be asked"
 	case plan.Action != Wait && failed:
 		return "did again what failed, before its time"
-	case lives && o.NamespaceTerminating && plan.Action != Wait:
+	case o.NamespaceGone && plan.Action != Wait && plan.Action != Revoke:
+		return "did something in a namespace that does not exist"
+	case lives && !o.NamespaceGone && o.NamespaceTerminating && plan.Action != Wait:
 		return "did something in a namespace that is being deleted"
-	case lives && o.Suspended && !slices.Contains([]Action{Wait, AddFinalizer, ReadSecret, Finish, Settle}, plan.Action):
+	case lives && !o.NamespaceGone && o.Suspended && !slices.Contains([]Action{Wait, AddFinalizer, ReadSecret, Finish, Settle}, plan.Action):
 		return "did something for a resource that is suspended"
-	case o.Deleting && !o.Finalizer && plan.Action != Wait:
+	case o.Deleting && !o.NamespaceGone && !o.Finalizer && plan.Action != Wait:
 		return "did something for a resource that is gone"
 	}
 	switch plan.Action {
@@ -215,7 +220,7 @@ func harmTo(o *Observation, plan *Plan) string {
 			continue
 		case !slices.ContainsFunc(o.tokens(), of):
 			return "did something to a token that is not there"
-		case o.Deleting:
+		case o.Deleting, o.NamespaceGone:
 			continue
 		}
 		// Of those that share a revision, by a status that makes no sense, one must have been meant that is due.

@@ -18,6 +18,9 @@ type Observation struct {
 	Finalizer bool
 	// NamespaceTerminating: the resource's namespace has a deletion timestamp.
 	NamespaceTerminating bool
+	// NamespaceGone: the namespace does not exist any more, and left the resource behind. The API server lets nothing be written
+	// in it, the removal of the finalizer included.
+	NamespaceGone bool
 	// Suspended: the user asked to leave everything as it is.
 	Suspended bool
 	// Retain: the user wants the tokens that were in the Secret to outlive the resource. Abandon: those that can't be revoked
@@ -214,6 +217,8 @@ const (
 	AdoptRecheck = 10 * time.Second
 	// NeededRecheck is how soon to see again whether a token is still needed to ask the service with.
 	NeededRecheck = 5 * time.Second
+	// GoneRecheck is how soon to see again to tokens in a namespace that does not exist: that they were revoked can't be written.
+	GoneRecheck = time.Hour
 	// InUseRecheck is how soon to see again whether the operator has ceased to ask a service with a token that is due.
 	InUseRecheck = time.Minute
 )
@@ -230,6 +235,7 @@ var rules = []struct {
 	name  string
 	judge func(*Observation) *Plan
 }{
+	{"in a namespace that is gone tokens are revoked, and nothing else is done", namespaceGone},
 	{"a resource that is being deleted takes its tokens with it", deleting},
 	{"nothing is minted into a namespace that is being deleted", namespaceTerminating},
 	{"whatever exists at the service is held by the finalizer", finalizer},

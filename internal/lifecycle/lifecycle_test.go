@@ -41,6 +41,10 @@ var (
 	othersNeedIt     = &Problem{Reason: v1alpha1.ReasonInUse, Message: "It is the credential by which others are revoked."}
 	managedElsewhere = &Problem{Reason: v1alpha1.ReasonSecretManagedElsewhere, Message: "Helm would put it back.", Stalled: true}
 
+	leftBehind = &Problem{
+		Reason:  v1alpha1.ReasonNamespaceTerminating,
+		Message: "The namespace does not exist any more, and nothing can be written in it: create it again, and delete it once more.",
+	}
 	dyingNamespace = &Problem{
 		Reason:  v1alpha1.ReasonNamespaceTerminating,
 		Message: "The namespace is being deleted, and this token with it; nothing is minted any more.",
@@ -48,6 +52,11 @@ var (
 	bare = &Problem{
 		Reason:  v1alpha1.ReasonSuspended,
 		Message: "Suspended, and the Secret holds no token that is valid: set spec.suspend to false to have one minted.",
+	}
+	usedUp = &Problem{
+		Reason:  v1alpha1.ReasonRevisionsUsedUp,
+		Message: "The status has the highest revision that there can be, which the operator never wrote: delete this resource and create it anew, and see who may write the status.",
+		Stalled: true,
 	}
 	newStorm  = MintStorm()
 	threeLive = &Problem{
@@ -170,6 +179,28 @@ type decision struct {
 var decisions = map[string]map[string]decision{
 	"a resource that is being deleted takes its tokens with it": deletions,
 
+	"in a namespace that is gone tokens are revoked, and nothing else is done": {
+		"all of them": {
+			healthy(), func(o *Observation) { o.NamespaceGone, o.Previous = true, []Token{replaced} },
+			Plan{Action: Revoke, Revisions: []int64{replaced.Revision, 3}},
+		},
+		"once they are, nothing is released: that could not be written": {
+			begun(), func(o *Observation) { o.NamespaceGone, o.Deleting = true, true },
+			Plan{Action: Wait, Problem: leftBehind, Next: noon.Add(time.Hour)},
+		},
+		"but not what is to be retained": {
+			healthy(), func(o *Observation) { o.NamespaceGone, o.Retain = true, true },
+			Plan{Action: Wait, Problem: leftBehind, Next: noon.Add(time.Hour)},
+		},
+		"an open attempt stays open": {
+			begun(), func(o *Observation) { o.NamespaceGone, o.Pending = true, &Token{Revision: 1} },
+			Plan{Action: Wait, Problem: leftBehind, Next: noon.Add(time.Hour)},
+		},
+		"not while the service can't be asked": {
+			healthy(), func(o *Observation) { o.NamespaceGone, o.ServiceProblem = true, roleMissing },
+			Plan{Action: Wait, Problem: leftBehind, Next: noon.Add(time.Hour)},
+		},
+	},
 	"nothing is minted into a namespace that is being deleted": {
 		"not a first token": {
 			begun(), func(o *Observation) { o.NamespaceTerminating = true },
@@ -916,6 +947,14 @@ var decisions = map[string]map[string]decision{
 			robbed(), func(o *Observation) { o.LastRevision = 1 },
 			Plan{Action: Mint, Revision: 4, Unscheduled: true},
 		},
+		"up to the highest": {
+			begun(), func(o *Observation) { o.LastRevision = v1alpha1.MaxRevision - 1 },
+			Plan{Action: Mint, Revision: v1alpha1.MaxRevision, Unscheduled: true},
+		},
+		"above which there is none": {
+			begun(), func(o *Observation) { o.LastRevision = v1alpha1.MaxRevision },
+			Plan{Action: Wait, Problem: usedUp},
+		},
 		"after an attempt whose token never got into the Secret, not before a dry run": {
 			begun(), func(o *Observation) { o.Previous = []Token{neverSeen} },
 			Plan{Action: TryWrite},
@@ -1596,6 +1635,9 @@ func TestWhereTwoRulesApplyTheEarlierOneIsFollowed(t *testing.T) {
 		change         func(*Observation)
 		earlier, later rule
 	}{
+		"a namespace that is gone before deletion: what that would write can't be written": {
+			func(o *Observation) { o.NamespaceGone, o.Deleting, o.Current = true, true, nil }, namespaceGone, deleting,
+		},
 		"deletion before the namespace's": {
 			func(o *Observation) { o.Deleting, o.NamespaceTerminating = true, true }, deleting, namespaceTerminating,
 		},

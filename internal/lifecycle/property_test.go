@@ -449,10 +449,11 @@ func dead(t *Token, now time.Time) bool {
 // mayRevoke says why one of these tokens may not be revoked now.
 func (m *model) mayRevoke(revisions []int64) string {
 	o := &m.observed
+	ending := o.Deleting || o.NamespaceGone
 	switch {
 	case len(revisions) == 0:
 		return "revoked nothing"
-	case o.Suspended && !o.Deleting:
+	case o.Suspended && !ending:
 		return "revoked while suspended"
 	}
 	for _, revision := range revisions {
@@ -465,15 +466,15 @@ func (m *model) mayRevoke(revisions []int64) string {
 			token = &o.Previous[at]
 		}
 		switch {
-		case o.Deleting && m.retained(token):
+		case ending && m.retained(token):
 			return "revoked a token that is retained"
 		case o.Retain && m.leftInSecret != "" && m.leftInSecret == token.SHA256:
 			return "revoked what was left in the Secret on purpose"
-		case o.Deleting && o.Retain && m.live.State == SecretOurs && token.SHA256 != "" && m.live.SHA256 == token.SHA256:
+		case ending && o.Retain && m.live.State == SecretOurs && token.SHA256 != "" && m.live.SHA256 == token.SHA256:
 			return "revoked what the Secret holds, which is retained"
-		case o.Deleting && token.InUse && o.Needed != nil:
+		case ending && token.InUse && o.Needed != nil:
 			return "revoked a token that is needed"
-		case o.Deleting || at >= 0 && token.expired(o.Now):
+		case ending || at >= 0 && token.expired(o.Now):
 			continue
 		case at < 0:
 			return "revoked the current token"
@@ -693,6 +694,8 @@ func (m *model) because(problem *Problem) bool {
 		return problem == o.Secret.Conflict && o.Secret.Confirmed && unblocked && o.Adopting
 	case v1alpha1.ReasonMintStorm:
 		return !o.Adopting && (!holds || m.lostAttempt()) && (problem == o.Storm || within(o.Now, o.Mints) >= MaxUnscheduledMints) && unblocked && !open
+	case v1alpha1.ReasonRevisionsUsedUp:
+		return o.LastRevision >= v1alpha1.MaxRevision
 	case v1alpha1.ReasonTooManyPrevious:
 		crowd := len(o.Previous) >= MaxPrevious || o.Requested && !m.renewalDue() && holds && m.accepted() >= 3
 		return crowd && unblocked && !outdated && !open && !o.Adopting

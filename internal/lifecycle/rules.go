@@ -7,6 +7,21 @@ import (
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 )
 
+func namespaceGone(o *Observation) *Plan {
+	if !o.NamespaceGone {
+		return nil
+	}
+	if ended := o.ended(); len(ended) > 0 {
+		if _, blocked := o.blocked(Revoke); !blocked {
+			return o.revoke(ended)
+		}
+	}
+	return o.waitAtMost(&Problem{
+		Reason:  v1alpha1.ReasonNamespaceTerminating,
+		Message: "The namespace does not exist any more, and nothing can be written in it: create it again, and delete it once more.",
+	}, GoneRecheck)
+}
+
 func deleting(o *Observation) *Plan {
 	if !o.Deleting {
 		return nil
@@ -355,6 +370,12 @@ func mintOrWait(o *Observation) *Plan {
 		return o.wait(o.Storm)
 	case unscheduled && o.recentMints() >= MaxUnscheduledMints:
 		return o.wait(MintStorm())
+	case o.nextRevision() > v1alpha1.MaxRevision:
+		return o.wait(&Problem{
+			Reason:  v1alpha1.ReasonRevisionsUsedUp,
+			Message: "The status has the highest revision that there can be, which the operator never wrote: delete this resource and create it anew, and see who may write the status.",
+			Stalled: true,
+		})
 	case len(o.Previous) >= MaxPrevious:
 		return o.wait(&Problem{
 			Reason:  v1alpha1.ReasonTooManyPrevious,

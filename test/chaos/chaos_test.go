@@ -192,20 +192,17 @@ func (d *director) somewhere(r *rand.Rand) string {
 	return d.namespaces[r.IntN(len(d.namespaces))]
 }
 
-// tokens are all resources; none if the API server does not answer.
-func (d *director) tokens() []v1alpha1.Token {
-	all, err := resources.Tokens(d.t.Context(), d.k8s)
-	if err != nil {
-		return nil
-	}
-	return all
-}
+// tokens are all resources.
+func (d *director) tokens() ([]v1alpha1.Token, error) { return resources.Tokens(d.t.Context(), d.k8s) }
 
 // user does something that a user does.
 func (d *director) user(r *rand.Rand) {
 	time.Sleep(time.Duration(50+r.IntN(300)) * time.Millisecond)
-	all := d.tokens()
+	all, err := d.tokens()
 	choice := r.IntN(100)
+	if err != nil {
+		return // The API server is away.
+	}
 	if len(all) == 0 || len(all) < 40 && choice < 30 {
 		d.did(d.create(r))
 		return
@@ -412,15 +409,15 @@ func (d *director) eventually(what string, holds func() string) {
 func (d *director) settle() {
 	d.t.Helper()
 	d.eventually("everything settles", func() string {
-		all := d.tokens()
-		if all == nil {
-			return "the API server does not answer"
+		all, err := d.tokens()
+		if err != nil {
+			return err.Error()
 		}
 		for _, t := range all {
 			ready := meta.FindStatusCondition(t.SharedStatus().Conditions, v1alpha1.ConditionReady)
 			stalled := meta.FindStatusCondition(t.SharedStatus().Conditions, v1alpha1.ConditionStalled)
 			switch {
-			case t.SharedSpec().Suspend, t.GetDeletionTimestamp() != nil && d.dropped(t.GetNamespace()):
+			case t.SharedSpec().Suspend, d.dropped(t.GetNamespace()):
 			case stalled != nil && stalled.Reason == v1alpha1.ReasonMintStorm:
 			case t.GetDeletionTimestamp() != nil:
 				return fmt.Sprintf("%s %s/%s is being deleted: %v", t.Kind(), t.GetNamespace(), t.GetName(), t.SharedStatus().Conditions)
@@ -430,6 +427,37 @@ func (d *director) settle() {
 		}
 		return ""
 	})
+}
+
+// bringBack looks after what is left in namespaces that are gone: its tokens are revoked, and somebody does what docs/tokens.md
+// advises, and creates the namespace again.
+func (d *director) bringBack() {
+	d.t.Helper()
+	all, err := d.tokens()
+	check(d.t, err)
+	ids, namespaces := map[string]bool{}, map[string]bool{}
+	for _, t := range all {
+		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: t.GetNamespace()}}
+		if !apierrors.IsNotFound(d.k8s.Get(d.t.Context(), client.ObjectKeyFromObject(namespace), namespace)) {
+			continue
+		}
+		d.count("resources that outlived their namespace")
+		namespaces[namespace.Name] = true
+		if status := t.SharedStatus(); status.Token != nil && status.Token.URL != "" {
+			ids[status.Token.ID] = true
+		}
+	}
+	d.eventually("the tokens in a namespace that is gone are revoked", func() string {
+		for _, token := range d.codacy.Tokens() {
+			if ids[fmt.Sprint(token.ID)] {
+				return fmt.Sprintf("the token %d lives", token.ID)
+			}
+		}
+		return ""
+	})
+	for name := range namespaces {
+		check(d.t, d.k8s.Create(d.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}))
+	}
 }
 
 func (d *director) dropped(namespace string) bool {
@@ -446,8 +474,12 @@ func (d *director) dropped(namespace string) bool {
 // end deletes everything, and waits until it is gone.
 func (d *director) end() {
 	d.t.Helper()
+	d.bringBack()
 	d.eventually("everything is deleted", func() string {
-		all := d.tokens()
+		all, err := d.tokens()
+		if err != nil {
+			return err.Error()
+		}
 		for _, t := range all {
 			if t.GetDeletionTimestamp() == nil {
 				if err := d.k8s.Delete(d.t.Context(), t); err != nil && !apierrors.IsNotFound(err) {
