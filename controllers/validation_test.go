@@ -228,7 +228,7 @@ func TestNoTwoTokensInAStatusHaveOneRevision(t *testing.T) {
 	f.Expect(write(pending(current), current+1)).To(gomega.ContainSubstring("token and pending have the same revision"))
 	f.Expect(write(pending(current+1), current)).To(gomega.ContainSubstring("a previous token has the revision of token or pending"))
 	f.Expect(write(pending(current+1), current+1)).To(gomega.ContainSubstring("a previous token has the revision of token or pending"))
-	f.Expect(write(pending(v1alpha1.MaxRevision+1))).To(gomega.ContainSubstring("should be less than or equal to 1000000000"))
+	f.Expect(write(pending(v1alpha1.MaxRevision + 1))).To(gomega.ContainSubstring("should be less than or equal to 1000000000"))
 	f.Expect(write(pending(v1alpha1.MaxRevision), current+1, current+2)).To(gomega.Equal("<nil>"))
 }
 
