@@ -44,6 +44,8 @@ type world struct {
 	mu sync.Mutex
 	// restarted are processes of the control plane that took the place of others.
 	restarted []*os.Process
+	// over: none is to be started any more.
+	over bool
 }
 
 // replica is a process of the operator.
@@ -261,7 +263,8 @@ func processOf(program string) (pid int, arguments []string) {
 	return 0, nil
 }
 
-// restart kills a process of the control plane, and starts it again after a while.
+// restart kills a process of the control plane, and starts it again after a while; also if it ends by itself then, as a kubelet
+// does: its port may be taken for a moment, or etcd not answer.
 func (w *world) restart(program string, after time.Duration) {
 	pid, arguments := processOf(program)
 	if pid == 0 {
@@ -269,22 +272,44 @@ func (w *world) restart(program string, after time.Duration) {
 	}
 	_ = syscall.Kill(pid, syscall.SIGKILL)
 	time.Sleep(after)
-	process := exec.Command(arguments[0], arguments[1:]...)
 	log := must1(os.OpenFile(filepath.Join(w.directory, program+".log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600))
-	process.Stdout, process.Stderr = log, log
-	if err := process.Start(); err != nil {
-		w.t.Errorf("starting %s again: %v", program, err)
-		return
-	}
-	go func() { _ = process.Wait(); _ = log.Close() }()
+	go func() {
+		defer func() { _ = log.Close() }()
+		for {
+			process := exec.Command(arguments[0], arguments[1:]...)
+			process.Stdout, process.Stderr = log, log
+			began := time.Now()
+			if !w.runs(process) {
+				return
+			}
+			_ = process.Wait()
+			if process.ProcessState.Sys().(syscall.WaitStatus).Signaled() {
+				return // Then whoever killed it starts another one.
+			}
+			time.Sleep(max(0, time.Second-time.Since(began)))
+		}
+	}()
+}
+
+// runs starts a process of the control plane, unless the test is over.
+func (w *world) runs(process *exec.Cmd) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.over {
+		return false
+	}
+	if err := process.Start(); err != nil {
+		w.t.Errorf("starting %s again: %v", process.Path, err)
+		return false
+	}
 	w.restarted = append(w.restarted, process.Process)
+	return true
 }
 
 func (w *world) killRestarted() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.over = true
 	for _, process := range w.restarted {
 		_ = process.Kill()
 	}
