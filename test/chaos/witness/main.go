@@ -84,6 +84,8 @@ type value struct {
 	grace     time.Duration
 	lastSeen  time.Time
 	goneSince time.Time
+	// homeless: its namespace is going or gone, and with it whoever could use it.
+	homeless bool
 }
 
 type witness struct {
@@ -176,6 +178,19 @@ func (w *witness) resources() (map[string]*resource, error) {
 	return all, nil
 }
 
+// namespaces are those that are there to stay.
+func (w *witness) namespaces() (map[string]bool, error) {
+	var list struct{ Items []struct{ Metadata metadata } }
+	if err := w.get("/api/v1/namespaces", &list); err != nil {
+		return nil, err
+	}
+	there := map[string]bool{}
+	for _, namespace := range list.Items {
+		there[namespace.Metadata.Name] = namespace.Metadata.DeletionTimestamp == ""
+	}
+	return there, nil
+}
+
 // round looks at every Secret, and uses every value that is in one or that a consumer may still hold.
 func (w *witness) round() {
 	began := time.Now()
@@ -190,12 +205,18 @@ func (w *witness) round() {
 		w.summary.Trouble = err.Error()
 		return
 	}
+	homes, err := w.namespaces()
+	if err != nil {
+		w.summary.Trouble = err.Error()
+		return
+	}
 	w.summary.Rounds++
 	for i := range secrets.Items {
 		w.see(&secrets.Items[i], resources, began)
 	}
 	for _, v := range w.values {
 		owner := resources[v.uid]
+		v.homeless = v.homeless || !homes[v.namespace]
 		switch {
 		case owner == nil && v.goneSince.IsZero():
 			v.goneSince = time.Now()
@@ -203,7 +224,7 @@ func (w *witness) round() {
 			if time.Since(v.goneSince) > knownWithin {
 				w.checkGone(v)
 			}
-		case owner.Metadata.DeletionTimestamp == "" && time.Since(v.lastSeen) < w.hold(v):
+		case !v.homeless && owner.Metadata.DeletionTimestamp == "" && time.Since(v.lastSeen) < w.hold(v):
 			w.use(v)
 		}
 	}
