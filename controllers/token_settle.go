@@ -40,6 +40,9 @@ func (r *TokenReconciler) settle(ctx context.Context, s *state) error {
 		now := metav1.NewTime(r.Clock.Now())
 		closed.ClosedTime = &now
 	}
+	if s.writtenFor(pending.Revision) { // And changed by somebody else since: whoever read it before gets the grace period.
+		r.startGrace(s, &closed)
+	}
 	switch found := settlement.Token; {
 	case !settlement.NotBefore.IsZero():
 		return &issuer.Error{
@@ -80,11 +83,16 @@ func (s *state) mayWrite() bool {
 
 // held is what the Secret holds, if it was written for a revision.
 func (s *state) held(revision int64) token.Value {
-	if s.secret == nil || s.observedSecret().State != lifecycle.SecretOurs ||
-		s.secret.Annotations[v1alpha1.RevisionAnnotation] != strconv.FormatInt(revision, 10) {
+	if !s.writtenFor(revision) {
 		return token.Value{}
 	}
 	return token.NewValue(string(s.inSecret()))
+}
+
+// writtenFor says whether the Secret was written for a revision, whatever it holds now.
+func (s *state) writtenFor(revision int64) bool {
+	return s.secret != nil && s.observedSecret().State == lifecycle.SecretOurs &&
+		s.secret.Annotations[v1alpha1.RevisionAnnotation] == strconv.FormatInt(revision, 10)
 }
 
 // place is where the resource's tokens are at the service, for people.

@@ -2,6 +2,8 @@ package controllers_test
 
 import (
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,6 +147,36 @@ func TestASecretThatIsLostOrChangedGetsANewTokenAndTheOldOneItsGrace(t *testing.
 			f.Expect(grace).To(gomega.Equal(v1alpha1.DefaultGracePeriod))
 		})
 	}
+}
+
+// The operator may die after it wrote the Secret and before it wrote that down; then the Secret's annotation is all that tells.
+func TestAValueThatWasReadBeforeItWasRecordedGetsItsGraceThoughTheSecretIsEdited(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	var written atomic.Bool
+	f.fault(func(r *http.Request) int {
+		writes, dryRun := writesSecret(r)
+		if writes && !dryRun {
+			written.Store(true)
+		}
+		if written.Load() && strings.HasSuffix(r.URL.Path, "/status") {
+			return http.StatusInternalServerError
+		}
+		return 0
+	})
+	alice := f.accountToken("alice")
+	f.create(alice)
+	var secret corev1.Secret
+	f.Eventually(func() error { return k8s.Get(f.ctx, client.ObjectKeyFromObject(alice), &secret) }).Should(gomega.Succeed())
+	old := secret.Data["API_TOKEN"]
+	secret.Data["API_TOKEN"] = []byte("nonsense")
+	f.Expect(k8s.Update(f.ctx, &secret)).To(gomega.Succeed())
+	f.fault(func(*http.Request) int { return 0 })
+	f.eventuallyRevision(alice, 2)
+	f.expectStatus(f.secret(alice).Data["API_TOKEN"], http.StatusOK)
+	f.expectStatus(old, http.StatusOK)
+	f.Expect(alice.Status.PreviousTokens).To(gomega.HaveLen(1))
+	f.Expect(alice.Status.PreviousTokens[0].RevokeTime.Sub(now.Now())).To(gomega.BeNumerically("~", v1alpha1.DefaultGracePeriod, time.Minute))
 }
 
 // Not parallel: it moves the clock of the whole suite.

@@ -166,6 +166,9 @@ func (o *Operator) Log() string {
 	return string(log)
 }
 
+// PID is the process's number.
+func (o *Operator) PID() int { return o.process.Process.Pid }
+
 // Kill ends the process at once, with SIGKILL. It leaves the log.
 func (o *Operator) Kill() {
 	_ = o.process.Process.Kill() // It may have ended by itself.

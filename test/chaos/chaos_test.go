@@ -517,7 +517,7 @@ func (d *director) report() {
 	_ = d.witness.Wait()
 	testimony := strings.TrimSpace(d.testimony.String())
 	lines := strings.Split(testimony, "\n")
-	var saw struct{ Rounds, Values, Calls, Refused, Outlived int }
+	var saw struct{ Rounds, Values, Calls, Refused, Unrecorded, Outlived int }
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &saw); err != nil {
 		d.t.Fatalf("the witness did not come to its end: %v: %s", err, testimony)
 	}
@@ -534,8 +534,8 @@ func (d *director) report() {
 	for _, name := range names {
 		fmt.Fprintf(&row, "%s %d, ", name, d.counts[name])
 	}
-	fmt.Fprintf(&row, "minted at Codacy %d, values seen %d, calls %d; leaked %d, outlived %d, refused calls %d, harmed strangers %d",
-		len(d.minted), saw.Values, saw.Calls, leaked, saw.Outlived, saw.Refused, harmed)
+	fmt.Fprintf(&row, "minted at Codacy %d, values seen %d, calls %d; leaked %d, outlived %d, refused calls %d (and %d of values that nothing told of), harmed strangers %d",
+		len(d.minted), saw.Values, saw.Calls, leaked, saw.Outlived, saw.Refused, saw.Unrecorded, harmed)
 	d.t.Log(row.String())
 	fmt.Fprintln(os.Stderr, row.String())
 }

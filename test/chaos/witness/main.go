@@ -62,11 +62,13 @@ func run() error {
 }
 
 type summary struct {
-	Rounds   int `json:"rounds"`
-	Values   int `json:"values"`
-	Calls    int `json:"calls"`
-	Refused  int `json:"refused"`
-	Outlived int `json:"outlived"`
+	Rounds  int `json:"rounds"`
+	Values  int `json:"values"`
+	Calls   int `json:"calls"`
+	Refused int `json:"refused"`
+	// Unrecorded are refusals of values of which nothing was left that told of them: docs/rotation.md, Fields.
+	Unrecorded int `json:"unrecorded"`
+	Outlived   int `json:"outlived"`
 	// Trouble is the last one that it had with the API server.
 	Trouble string `json:"trouble"`
 }
@@ -84,6 +86,8 @@ type value struct {
 	grace     time.Duration
 	lastSeen  time.Time
 	goneSince time.Time
+	// recorded: a status named it. deleted: its Secret was not there when somebody looked, before it was.
+	recorded, deleted bool
 	// homeless: its namespace is going or gone, and with it whoever could use it.
 	homeless bool
 }
@@ -145,7 +149,7 @@ type (
 			IssuerRef struct{ Name string }
 			Rotation  struct{ GracePeriod string }
 		}
-		// Status is shown with a breach: it has hashes, and no value.
+		// Status has hashes, and no value. It is shown with a breach.
 		Status json.RawMessage
 	}
 )
@@ -214,9 +218,15 @@ func (w *witness) round() {
 	for i := range secrets.Items {
 		w.see(&secrets.Items[i], resources, began)
 	}
+	there := map[string]bool{}
+	for i := range secrets.Items {
+		there[secrets.Items[i].Metadata.Namespace+"/"+secrets.Items[i].Metadata.Name] = true
+	}
 	for _, v := range w.values {
 		owner := resources[v.uid]
 		v.homeless = v.homeless || !homes[v.namespace]
+		v.recorded = v.recorded || owner != nil && v.isRecordedIn(owner.Status)
+		v.deleted = v.deleted || !v.recorded && !there[v.namespace+"/"+v.secret]
 		switch {
 		case owner == nil && v.goneSince.IsZero():
 			v.goneSince = time.Now()
@@ -266,6 +276,20 @@ func (w *witness) see(s *secret, resources map[string]*resource, at time.Time) {
 	}
 }
 
+// isRecordedIn says whether a status names the token as one that the Secret holds or held.
+func (v *value) isRecordedIn(status json.RawMessage) bool {
+	var known struct {
+		Token          struct{ SHA256 string }
+		PreviousTokens []struct{ SHA256, ReplacedTime string }
+	}
+	_ = json.Unmarshal(status, &known) // A status that is not understood names nothing.
+	recorded := known.Token.SHA256 == hash(v.text)
+	for _, previous := range known.PreviousTokens {
+		recorded = recorded || previous.SHA256 == hash(v.text) && previous.ReplacedTime != ""
+	}
+	return recorded
+}
+
 // use calls the service as a consumer does, and holds a refusal against the promise.
 func (w *witness) use(v *value) {
 	if w.accepted(v) != no {
@@ -293,6 +317,11 @@ func (w *witness) use(v *value) {
 		if !holds {
 			return
 		}
+	}
+	if v.deleted && !v.recorded {
+		w.summary.Unrecorded++
+		v.homeless = true
+		return
 	}
 	w.summary.Refused++
 	fmt.Printf("%s refused: a token of %s, last seen in its Secret %s ago, with a grace period of %s; sha256 %.12s; its status: %s\n",
