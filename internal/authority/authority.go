@@ -162,10 +162,20 @@ func (a *Authority) decideLive(ctx context.Context, kind string, h hash, issuer 
 	if err != nil {
 		return nil, cantTell
 	}
-	if len(known) == 0 {
-		a.unknown.Add(h, nil, unknownHashLifetime)
+	if len(known) > 0 {
+		return a.judgeAll(ctx, a.live, known, issuer, target)
 	}
-	return a.judgeAll(ctx, a.live, known, issuer, target)
+	// The API server can't be asked for a token that was replaced. A cache that is behind may have missed both that it was
+	// minted and that it was replaced, so that it is accepted, and only the others know it.
+	behind := a.freshness.Behind()
+	if known = a.index.find(h); len(known) > 0 {
+		return a.judgeAll(ctx, a.cached, known, issuer, target)
+	}
+	if behind {
+		return nil, cantTell
+	}
+	a.unknown.Add(h, nil, unknownHashLifetime)
+	return nil, unknown
 }
 
 func (a *Authority) judgeAll(ctx context.Context, reader client.Reader, credentials []*credential, issuer string, target grant.Target) (*credential, decision) {

@@ -19,6 +19,52 @@ type Freshness struct {
 
 	mu      sync.Mutex
 	watches map[*watched]struct{}
+	// beat is when the process was last seen to run; catchingUp is when it will have taken in what it missed.
+	beat       time.Time
+	catchingUp time.Time
+}
+
+const (
+	// beats are how often it is looked whether the process runs.
+	beats = 500 * time.Millisecond
+	// stall is a pause of the process, or of a watch, after which the cache may be behind; catchUp is how long it may stay so.
+	stall, catchUp = 2 * time.Second, 3 * time.Second
+)
+
+// Run notices when the process stands still, as one that is frozen or starved does, until the context ends.
+func (f *Freshness) Run(ctx context.Context) error {
+	ticker := time.NewTicker(beats)
+	defer ticker.Stop()
+	for {
+		f.mu.Lock()
+		f.noteStall()
+		f.beat = f.clock.Now()
+		f.mu.Unlock()
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Behind says whether the cache may lack what happened lately: a watch is lost, or it or the process has only just come back.
+func (f *Freshness) Behind() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.noteStall() // A request may be the first that a thawed process sees.
+	for w := range f.watches {
+		if w.open == 0 {
+			return true
+		}
+	}
+	return f.clock.Now().Before(f.catchingUp)
+}
+
+func (f *Freshness) noteStall() {
+	if !f.beat.IsZero() && f.clock.Since(f.beat) > stall {
+		f.catchingUp = f.clock.Now().Add(catchUp)
+	}
 }
 
 // NewFreshness makes a Freshness; its NewInformer must be given to the cache whose watches it is to follow. The clock
@@ -57,6 +103,7 @@ type watched struct {
 
 	// Under freshness.mu.
 	open        int
+	opened      bool
 	brokenSince time.Time
 }
 
@@ -78,7 +125,12 @@ func (w *watched) WatchWithContext(ctx context.Context, options metav1.ListOptio
 	}
 	w.freshness.mu.Lock()
 	defer w.freshness.mu.Unlock()
+	// Before the first watch there was a list.
+	if lost := w.freshness.clock.Since(w.brokenSince); w.open == 0 && w.opened && lost > stall {
+		w.freshness.catchingUp = w.freshness.clock.Now().Add(catchUp)
+	}
 	w.open++
+	w.opened = true
 	return &watchStream{Interface: stream, ended: sync.OnceFunc(w.ended)}, nil
 }
 

@@ -86,3 +86,70 @@ func TestAReplicaThatIsCutOffStopsAnswering(t *testing.T) {
 	open()
 	ask("when the watch is back", http.StatusOK)
 }
+
+// A replica whose cache is behind may have missed that a token was minted and that it was replaced. The API server can't be
+// asked for a replaced token by its hash, so until the replica has caught up it can't tell.
+func TestAReplicaThatIsBehindDoesNotRefuseWhatItDoesNotKnow(t *testing.T) {
+	for name, test := range map[string]struct {
+		behind func(clock *clocktesting.FakePassiveClock, f *Freshness, w *watched)
+		want   int
+	}{
+		"a watch stands": {func(*clocktesting.FakePassiveClock, *Freshness, *watched) {}, http.StatusUnauthorized},
+		"it is lost": {func(_ *clocktesting.FakePassiveClock, _ *Freshness, w *watched) {
+			w.ended()
+		}, http.StatusServiceUnavailable},
+		"it was lost, and has just come back": {func(clock *clocktesting.FakePassiveClock, _ *Freshness, w *watched) {
+			w.ended()
+			clock.SetTime(clock.Now().Add(5 * time.Second))
+			openWatch(w)
+		}, http.StatusServiceUnavailable},
+		"it has been back for a while": {func(clock *clocktesting.FakePassiveClock, _ *Freshness, w *watched) {
+			w.ended()
+			clock.SetTime(clock.Now().Add(5 * time.Second))
+			openWatch(w)
+			clock.SetTime(clock.Now().Add(catchUp))
+		}, http.StatusUnauthorized},
+		"another took over at once": {func(clock *clocktesting.FakePassiveClock, _ *Freshness, w *watched) {
+			w.ended()
+			clock.SetTime(clock.Now().Add(time.Second))
+			openWatch(w)
+		}, http.StatusUnauthorized},
+		"the process was frozen": {func(clock *clocktesting.FakePassiveClock, f *Freshness, _ *watched) {
+			f.beat = clock.Now()
+			clock.SetTime(clock.Now().Add(5 * time.Second))
+		}, http.StatusServiceUnavailable},
+		"the process runs": {func(clock *clocktesting.FakePassiveClock, f *Freshness, _ *watched) {
+			f.beat = clock.Now()
+			clock.SetTime(clock.Now().Add(beats))
+		}, http.StatusUnauthorized},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReplica(t)
+			w := newWorld(t, r.clock.Now())
+			r.knows(r.cached, w.namespace, w.issuer)
+			r.knows(r.server, w.namespace, w.issuer)
+			clock := clocktesting.NewFakePassiveClock(time.Now())
+			r.freshness = NewFreshness(clock)
+			r.freshness.NewInformer(&toolscache.ListWatch{
+				WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil },
+			}, &v1alpha1.AccountToken{}, 0, nil)
+			for followed := range r.freshness.watches {
+				openWatch(followed)
+				test.behind(clock, r.freshness, followed)
+			}
+			if status, _ := r.ask("api-token", w.aliceValue, "main/authorize"); status != test.want {
+				t.Errorf("an unknown token: %d, want %d", status, test.want)
+			}
+			if known := len(r.unknown.Keys()) > 0; known != (test.want == http.StatusUnauthorized) {
+				t.Errorf("remembered as unknown: %t", known)
+			}
+			// What came in meanwhile is believed, and what is known is judged all the same.
+			r.knows(r.cached, w.alice)
+			if status, _ := r.ask("api-token", w.aliceValue, "main/authorize"); status != http.StatusOK {
+				t.Errorf("a known token: %d", status)
+			}
+		})
+	}
+}
+
+func openWatch(w *watched) { _, _ = w.Watch(metav1.ListOptions{}) }
