@@ -429,20 +429,17 @@ func (d *director) settle() {
 	})
 }
 
-// bringBack looks after what is left in namespaces that are gone: its tokens are revoked, and somebody does what docs/tokens.md
-// advises, and creates the namespace again.
-func (d *director) bringBack() {
+// lookAfterGone looks at what is left in namespaces that are gone: its tokens are revoked.
+func (d *director) lookAfterGone() {
 	d.t.Helper()
 	all, err := d.tokens()
 	check(d.t, err)
-	ids, namespaces := map[string]bool{}, map[string]bool{}
+	ids := map[string]bool{}
 	for _, t := range all {
-		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: t.GetNamespace()}}
-		if !apierrors.IsNotFound(d.k8s.Get(d.t.Context(), client.ObjectKeyFromObject(namespace), namespace)) {
+		if !d.isGone(t.GetNamespace()) {
 			continue
 		}
 		d.count("resources that outlived their namespace")
-		namespaces[namespace.Name] = true
 		if status := t.SharedStatus(); status.Token != nil && status.Token.URL != "" {
 			ids[status.Token.ID] = true
 		}
@@ -455,9 +452,10 @@ func (d *director) bringBack() {
 		}
 		return ""
 	})
-	for name := range namespaces {
-		check(d.t, d.k8s.Create(d.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}))
-	}
+}
+
+func (d *director) isGone(namespace string) bool {
+	return apierrors.IsNotFound(d.k8s.Get(d.t.Context(), client.ObjectKey{Name: namespace}, &corev1.Namespace{}))
 }
 
 func (d *director) dropped(namespace string) bool {
@@ -474,13 +472,18 @@ func (d *director) dropped(namespace string) bool {
 // end deletes everything, and waits until it is gone.
 func (d *director) end() {
 	d.t.Helper()
-	d.bringBack()
+	d.lookAfterGone()
 	d.eventually("everything is deleted", func() string {
 		all, err := d.tokens()
 		if err != nil {
 			return err.Error()
 		}
 		for _, t := range all {
+			if d.isGone(t.GetNamespace()) { // Somebody does what docs/tokens.md advises.
+				if err := d.k8s.Create(d.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: t.GetNamespace()}}); err != nil {
+					return err.Error()
+				}
+			}
 			if t.GetDeletionTimestamp() == nil {
 				if err := d.k8s.Delete(d.t.Context(), t); err != nil && !apierrors.IsNotFound(err) {
 					return err.Error()
