@@ -7,16 +7,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	utilcache "k8s.io/apimachinery/pkg/util/cache"
-	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -42,9 +39,10 @@ const (
 // Authority judges tokens.
 type Authority struct {
 	clock   clock.PassiveClock
-	cached  client.Reader
+	cached  facts
 	live    client.Reader
 	index   *index
+	synced  []interface{ HasSynced() bool }
 	limiter *rate.Limiter
 	unknown *utilcache.LRUExpireCache
 
@@ -59,11 +57,12 @@ func New(ctx context.Context, clk clock.PassiveClock, informers cache.Cache, liv
 	if err != nil {
 		return nil, err
 	}
-	if err := forgetIssuers(ctx, informers); err != nil {
+	followed, err := newFollowed(ctx, informers)
+	if err != nil {
 		return nil, err
 	}
 	return &Authority{
-		clock: clk, cached: informers, live: live, index: index,
+		clock: clk, cached: followed, live: live, index: index, synced: slices.Concat(index.synced, followed.synced),
 		limiter:   rate.NewLimiter(liveLookupsPerSecond, liveLookupBurst),
 		unknown:   utilcache.NewLRUExpireCache(unknownHashes),
 		freshness: freshness, maxStaleness: maxStaleness,
@@ -72,8 +71,10 @@ func New(ctx context.Context, clk clock.PassiveClock, informers cache.Cache, liv
 
 // Ready is nil if this replica knows enough to answer, and else says why not.
 func (a *Authority) Ready() error {
-	if !a.index.hasSynced() {
-		return errors.New("the caches have not synced")
+	for _, registration := range a.synced {
+		if !registration.HasSynced() {
+			return errors.New("the caches have not synced")
+		}
 	}
 	if age := a.freshness.Age(); age > a.maxStaleness {
 		return fmt.Errorf("cut off from the API server: a watch has been lost for %s", age.Round(time.Second))
@@ -106,27 +107,10 @@ func (a *Authority) check(ctx context.Context, issuer string, value token.Value,
 
 func (a *Authority) count(ctx context.Context, issuer string, d decision) {
 	// A name out of a URL is a label only if there is such an issuer: labels must be bounded.
-	if a.cached.Get(ctx, types.NamespacedName{Name: issuer}, &v1alpha1.ClusterTokenIssuer{}) != nil {
+	if found, err := a.cached.issuer(ctx, issuer); err != nil || found == nil {
 		issuer = "-"
 	}
 	metrics.AuthorityDecisions.WithLabelValues(issuer, string(d)).Inc()
-}
-
-// forgetIssuers drops the series of an issuer that is gone, in every replica: each of them counts.
-func forgetIssuers(ctx context.Context, informers cache.Informers) error {
-	informer, err := informers.GetInformer(ctx, &v1alpha1.ClusterTokenIssuer{}, cache.BlockUntilSynced(false))
-	if err != nil {
-		return fmt.Errorf("watching ClusterTokenIssuers: %w", err)
-	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: func(o any) {
-		if tombstone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
-			o = tombstone.Obj
-		}
-		if gone, ok := o.(*v1alpha1.ClusterTokenIssuer); ok {
-			metrics.ForgetDecisions(gone.Name)
-		}
-	}})
-	return err
 }
 
 func (a *Authority) decide(ctx context.Context, issuer string, value token.Value, target grant.Target) (*credential, decision) {
@@ -163,7 +147,7 @@ func (a *Authority) decideLive(ctx context.Context, kind string, h hash, issuer 
 		return nil, cantTell
 	}
 	if len(known) > 0 {
-		return a.judgeAll(ctx, a.live, known, issuer, target)
+		return a.judgeAll(ctx, read{a.live}, known, issuer, target)
 	}
 	// The API server can't be asked for a token that was replaced. A cache that is behind may have missed both that it was
 	// minted and that it was replaced, so that it is accepted, and only the others know it.
@@ -178,10 +162,10 @@ func (a *Authority) decideLive(ctx context.Context, kind string, h hash, issuer 
 	return nil, unknown
 }
 
-func (a *Authority) judgeAll(ctx context.Context, reader client.Reader, credentials []*credential, issuer string, target grant.Target) (*credential, decision) {
+func (a *Authority) judgeAll(ctx context.Context, by facts, credentials []*credential, issuer string, target grant.Target) (*credential, decision) {
 	worst := unknown
 	for _, c := range credentials {
-		d, err := a.judge(ctx, reader, c, issuer, target)
+		d, err := a.judge(ctx, by, c, issuer, target)
 		switch {
 		case err != nil:
 			return nil, cantTell
@@ -216,34 +200,29 @@ func (a *Authority) findLive(ctx context.Context, kind string, h hash) ([]*crede
 }
 
 // judge decides on what the resource's spec and its issuer say at this moment; its status only led here.
-func (a *Authority) judge(ctx context.Context, reader client.Reader, c *credential, issuer string, target grant.Target) (decision, error) {
+func (a *Authority) judge(ctx context.Context, by facts, c *credential, issuer string, target grant.Target) (decision, error) {
 	switch {
 	case c.issuer != issuer:
 		return elsewhere, nil
 	case !a.clock.Now().Before(c.expires):
 		return expired, nil
 	}
-	var found v1alpha1.ClusterTokenIssuer
-	if err := reader.Get(ctx, types.NamespacedName{Name: issuer}, &found); err != nil {
-		return noIssuer, client.IgnoreNotFound(err)
+	found, err := by.issuer(ctx, issuer)
+	if err != nil || found == nil || found.Spec.BuiltIn == nil {
+		return noIssuer, err
 	}
-	if found.Spec.BuiltIn == nil {
-		return noIssuer, nil
+	namespace, ok, err := by.namespace(ctx, c.namespace)
+	if err != nil || !ok {
+		return notGranted, err
 	}
-	metadata := &metav1.PartialObjectMetadata{}
-	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	if err := reader.Get(ctx, types.NamespacedName{Name: c.namespace}, metadata); err != nil {
-		return notGranted, client.IgnoreNotFound(err)
-	}
-	namespace := grant.Namespace{Name: c.namespace, Labels: metadata.Labels}
 
 	granted, reaches := false, false
 	switch c.kind {
 	case v1alpha1.KindAccountToken:
-		granted = grant.AccountKnown(&found, c.account) && grant.Account(&found, namespace, c.account)
-		reaches = grant.AccountReaches(&found, c.account, target)
+		granted = grant.AccountKnown(found, c.account) && grant.Account(found, namespace, c.account)
+		reaches = grant.AccountReaches(found, c.account, target)
 	case v1alpha1.KindProjectToken:
-		granted = grant.Project(&found, namespace, c.project)
+		granted = grant.Project(found, namespace, c.project)
 		reaches = grant.ProjectReaches(c.project, target)
 	}
 	switch {
@@ -261,9 +240,12 @@ func (a *Authority) scope(ctx context.Context, c *credential) ([]string, error) 
 	if c.kind == v1alpha1.KindProjectToken {
 		return []string{c.project.String()}, nil
 	}
-	var found v1alpha1.ClusterTokenIssuer
-	if err := a.cached.Get(ctx, types.NamespacedName{Name: c.issuer}, &found); err != nil {
+	found, err := a.cached.issuer(ctx, c.issuer)
+	if err != nil {
 		return nil, fmt.Errorf("reading the issuer: %w", err)
 	}
-	return grant.Access(&found, c.account), nil
+	if found == nil {
+		return nil, errors.New("the issuer is gone")
+	}
+	return grant.Access(found, c.account), nil
 }

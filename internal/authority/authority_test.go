@@ -84,7 +84,7 @@ func newReplica(t *testing.T) *replica {
 		},
 	})
 	r.Authority = &Authority{
-		clock: r.clock, cached: r.cached, live: live,
+		clock: r.clock, cached: read{r.cached}, live: live,
 		index:     &index{byHash: map[hash][]*credential{}, byObject: map[objectKey]map[hash]*credential{}},
 		limiter:   rate.NewLimiter(0, 3),
 		unknown:   utilcache.NewLRUExpireCache(unknownHashes),
@@ -395,7 +395,7 @@ func TestAReplicaThatHasNotSyncedCantTell(t *testing.T) {
 	r := newReplica(t)
 	w := newWorld(t, r.clock.Now())
 	r.knows(r.cached, w.namespace, w.issuer, w.alice)
-	r.index.synced = append(r.index.synced, notSynced{})
+	r.synced = append(r.synced, notSynced{})
 	if status, _ := r.ask("api-token", w.aliceValue, "main/authorize"); status != http.StatusServiceUnavailable {
 		t.Errorf("%d before the caches have synced", status)
 	}

@@ -72,16 +72,6 @@ func newIndex(ctx context.Context, informers cache.Informers) (*index, error) {
 	return x, nil
 }
 
-// hasSynced says whether the index knows every resource that existed when it began.
-func (x *index) hasSynced() bool {
-	for _, registration := range x.synced {
-		if !registration.HasSynced() {
-			return false
-		}
-	}
-	return true
-}
-
 func (x *index) find(h hash) []*credential {
 	x.mu.RLock()
 	defer x.mu.RUnlock()

@@ -162,23 +162,25 @@ func respond(w http.ResponseWriter, status int, body string) {
 	_, _ = w.Write([]byte(body)) // The client is gone if this fails.
 }
 
+// headers that may present a token, by their canonical names, and the kind that each is for.
+var headers = [...]struct{ name, kind string }{
+	{"Api-Token", v1alpha1.KindAccountToken}, {"Project-Token", v1alpha1.KindProjectToken}, {"Authorization", ""},
+}
+
 // presented is the token of a request: in exactly one header, and of the kind that the header is for.
 func presented(header http.Header) (token.Value, bool) {
-	var values []string
-	var wanted string
-	for name, kind := range map[string]string{
-		"Api-Token": v1alpha1.KindAccountToken, "Project-Token": v1alpha1.KindProjectToken, "Authorization": "",
-	} {
-		if found := header.Values(name); len(found) > 0 {
-			values = append(values, found...)
-			wanted = kind
+	var value, wanted string
+	count := 0
+	for _, known := range headers {
+		if found := header[known.name]; len(found) > 0 {
+			count += len(found)
+			value, wanted = found[0], known.kind
 		}
 	}
-	if len(values) != 1 {
+	if count != 1 {
 		return token.Value{}, false
 	}
-	value := values[0]
-	if len(header.Values("Authorization")) > 0 {
+	if len(header["Authorization"]) > 0 {
 		scheme, credentials, _ := strings.Cut(value, " ")
 		if !strings.EqualFold(scheme, "Bearer") {
 			return token.Value{}, false

@@ -54,7 +54,7 @@ func FuzzAGrantCoversWhatItsPatternSays(f *testing.F) {
 		same := func(a, b string) bool { return folded(provider, a) == folded(provider, b) }
 		covers := target == grant.Target{} ||
 			len(segments) >= 2 && segments[0] == provider && same(segments[1], organization) &&
-				(len(segments) == 2 || repository != "" && same(segments[2], repository))
+				(len(segments) == 2 || len(segments) == 3 && repository != "" && same(segments[2], repository))
 		if got := grant.AccountReaches(issuer, name, target); got != covers {
 			t.Errorf("an account with %q reaches %q: %t", pattern, target, got)
 		}

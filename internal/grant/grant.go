@@ -27,7 +27,7 @@ func Account(issuer *v1alpha1.ClusterTokenIssuer, namespace Namespace, names ...
 	return granted(issuer, namespace, func(g *v1alpha1.Grant) bool {
 		for _, pattern := range g.Accounts {
 			for _, name := range names {
-				if name != "" && matches(string(pattern), name) {
+				if name != "" && matches(string(pattern), name, false) {
 					return true
 				}
 			}
@@ -62,11 +62,12 @@ func AccountReaches(issuer *v1alpha1.ClusterTokenIssuer, account string, target 
 		return true
 	}
 	for _, path := range found.Access {
-		segments := strings.Split(string(path), "/")
-		if len(segments) < 2 || segments[0] != target.Provider || !sameName(target.Provider, segments[1], target.Organization) {
+		provider, rest, whole := strings.Cut(string(path), "/")
+		organization, repository, one := strings.Cut(rest, "/")
+		if !whole || provider != target.Provider || !sameName(target.Provider, organization, target.Organization) {
 			continue
 		}
-		if len(segments) == 2 || (target.Repository != "" && sameName(target.Provider, segments[2], target.Repository)) {
+		if !one || (target.Repository != "" && sameName(target.Provider, repository, target.Repository)) {
 			return true
 		}
 	}
@@ -126,6 +127,14 @@ func selects(g *v1alpha1.Grant, namespace Namespace) bool {
 	if g.NamespaceSelector == nil {
 		return false
 	}
+	if len(g.NamespaceSelector.MatchExpressions) == 0 { // The authority asks at every request, and no selector is made for these.
+		for key, value := range g.NamespaceSelector.MatchLabels {
+			if has, ok := namespace.Labels[key]; !ok || has != string(value) {
+				return false
+			}
+		}
+		return true
+	}
 	selector, err := metav1.LabelSelectorAsSelector(labelSelector(g.NamespaceSelector))
 	// A selector that Kubernetes does not understand selects nothing; the issuer's condition says so.
 	return err == nil && selector.Matches(labels.Set(namespace.Labels))
@@ -161,21 +170,11 @@ func ValidateSelectors(issuer *v1alpha1.ClusterTokenIssuer) error {
 }
 
 func projectMatches(pattern string, project v1alpha1.Project) bool {
-	segments := strings.Split(pattern, "/")
-	if len(segments) != 3 || !matches(segments[0], project.Provider) {
-		return false
-	}
+	provider, rest, _ := strings.Cut(pattern, "/")
+	organization, repository, complete := strings.Cut(rest, "/")
 	fold := foldsCase(project.Provider)
-	for i, name := range []string{string(project.Organization), string(project.Repository)} {
-		pattern := segments[i+1]
-		if fold {
-			pattern, name = lower(pattern), lower(name)
-		}
-		if !matches(pattern, name) {
-			return false
-		}
-	}
-	return true
+	return complete && !strings.Contains(repository, "/") && matches(provider, project.Provider, false) &&
+		matches(organization, string(project.Organization), fold) && matches(repository, string(project.Repository), fold)
 }
 
 // foldsCase says whether upper and lower case are the same to a provider: they are to the ones in the cloud.
@@ -184,56 +183,49 @@ func foldsCase(provider string) bool {
 }
 
 func sameName(provider, a, b string) bool {
-	return a == b || (foldsCase(provider) && sameLetters(a, b))
-}
-
-// sameLetters compares names in lower case. The authority asks for it at every request, so nothing is copied.
-func sameLetters(a, b string) bool {
+	fold := foldsCase(provider)
 	if len(a) != len(b) {
 		return false
 	}
 	for i := range len(a) {
-		if lowerLetter(a[i]) != lowerLetter(b[i]) {
+		if !sameLetter(a[i], b[i], fold) {
 			return false
 		}
 	}
 	return true
 }
 
-// lower is a name in lower case. Names have no letters beyond those of ASCII, and what a request asks for may have: the Kelvin
-// sign, which Unicode takes for a k, names something else.
-func lower(name string) string {
-	letters := []byte(name)
-	for i, letter := range letters {
-		letters[i] = lowerLetter(letter)
-	}
-	return string(letters)
+// sameLetter compares two letters, if fold in lower case. Names have no letters beyond those of ASCII, and what a request asks
+// for may have: the Kelvin sign, which Unicode takes for a k, names something else.
+func sameLetter(a, b byte, fold bool) bool {
+	return a == b || fold && lower(a) == lower(b)
 }
 
-func lowerLetter(letter byte) byte {
+func lower(letter byte) byte {
 	if letter >= 'A' && letter <= 'Z' {
 		return letter + 'a' - 'A'
 	}
 	return letter
 }
 
-// matches compares a name with a pattern in which * stands for any number of characters.
-func matches(pattern, name string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == name
-	}
-	first, last := parts[0], parts[len(parts)-1]
-	if len(name) < len(first)+len(last) || !strings.HasPrefix(name, first) || !strings.HasSuffix(name, last) {
-		return false
-	}
-	name = name[len(first) : len(name)-len(last)]
-	for _, part := range parts[1 : len(parts)-1] {
-		at := strings.Index(name, part)
-		if at < 0 {
+// matches compares a name with a pattern in which * stands for any number of characters. The authority asks for it at every
+// request, so nothing is copied.
+func matches(pattern, name string, fold bool) bool {
+	at, star, tried := 0, -1, 0
+	for i := 0; i < len(name); {
+		switch {
+		case at < len(pattern) && pattern[at] == '*':
+			star, tried = at, i
+			at++
+		case at < len(pattern) && sameLetter(pattern[at], name[i], fold):
+			at++
+			i++
+		case star >= 0: // The last * stands for one character more.
+			tried++
+			at, i = star+1, tried
+		default:
 			return false
 		}
-		name = name[at+len(part):]
 	}
-	return true
+	return strings.Trim(pattern[at:], "*") == ""
 }
