@@ -417,7 +417,7 @@ func (d *director) settle() {
 			ready := meta.FindStatusCondition(t.SharedStatus().Conditions, v1alpha1.ConditionReady)
 			stalled := meta.FindStatusCondition(t.SharedStatus().Conditions, v1alpha1.ConditionStalled)
 			switch {
-			case t.SharedSpec().Suspend, d.dropped(t.GetNamespace()):
+			case t.SharedSpec().Suspend, d.isGoing(t.GetNamespace()):
 			case stalled != nil && stalled.Reason == v1alpha1.ReasonMintStorm:
 			case t.GetDeletionTimestamp() != nil:
 				return fmt.Sprintf("%s %s/%s is being deleted: %v", t.Kind(), t.GetNamespace(), t.GetName(), t.SharedStatus().Conditions)
@@ -458,15 +458,11 @@ func (d *director) isGone(namespace string) bool {
 	return apierrors.IsNotFound(d.k8s.Get(d.t.Context(), client.ObjectKey{Name: namespace}, &corev1.Namespace{}))
 }
 
-func (d *director) dropped(namespace string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, there := range d.namespaces {
-		if there == namespace {
-			return false
-		}
-	}
-	return true
+// isGoing: it is being deleted, or gone. A deletion may have been accepted though its answer was lost.
+func (d *director) isGoing(namespace string) bool {
+	var found corev1.Namespace
+	err := d.k8s.Get(d.t.Context(), client.ObjectKey{Name: namespace}, &found)
+	return apierrors.IsNotFound(err) || err == nil && found.DeletionTimestamp != nil
 }
 
 // end deletes everything, and waits until it is gone.

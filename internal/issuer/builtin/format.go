@@ -74,7 +74,7 @@ func KindOf(value string) (kind string, wellFormed bool) {
 func checksum(body string) (digits [checksumLength]byte) {
 	rest := ^uint32(0)
 	for i := range len(body) { // crc32.ChecksumIEEE wants a copy of the body.
-		rest = crc32.IEEETable[byte(rest)^body[i]] ^ rest>>8
+		rest = crc32.IEEETable[(rest^uint32(body[i]))&0xff] ^ rest>>8
 	}
 	rest = ^rest
 	for i := len(digits) - 1; i >= 0; i-- {
