@@ -122,19 +122,25 @@ func (r *TokenReconciler) seekHolders(ctx context.Context, s *state, revisions [
 	return nil
 }
 
-// podsOf reads the pods of a namespace, page by page. They are not cached: they are asked for seldom, and there are many.
-func (r *TokenReconciler) podsOf(ctx context.Context, namespace string) (pods []corev1.Pod, err error) {
-	var page corev1.PodList
-	for {
-		if err := r.Live.List(ctx, &page, client.InNamespace(namespace), client.Limit(podPage), client.Continue(page.Continue)); err != nil {
-			return nil, err
+// podsOf reads the pods of a namespace, page by page. They are not cached: they are asked for seldom, and there are many. Who asks
+// while they are being read shares them, as when many tokens are replaced together; nobody may change them.
+func (r *TokenReconciler) podsOf(ctx context.Context, namespace string) ([]corev1.Pod, error) {
+	shared, err, _ := r.podLists.Do(namespace, func() (any, error) {
+		var pods []corev1.Pod
+		var page corev1.PodList
+		for {
+			if err := r.Live.List(ctx, &page, client.InNamespace(namespace), client.Limit(podPage), client.Continue(page.Continue)); err != nil {
+				return nil, err
+			}
+			pods = append(pods, page.Items...)
+			if page.Continue == "" {
+				return pods, nil
+			}
+			page.Items = nil
 		}
-		pods = append(pods, page.Items...)
-		if page.Continue == "" {
-			return pods, nil
-		}
-		page.Items = nil
-	}
+	})
+	pods, _ := shared.([]corev1.Pod)
+	return pods, err
 }
 
 // keptNote tells which replaced tokens are kept for whom; empty if none is.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/singleflight"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -74,6 +75,7 @@ type TokenReconciler struct {
 	failures  *failures
 	orphans   *orphans
 	sightings *sightings
+	podLists  *singleflight.Group
 }
 
 // kind is what the engine needs to know of a kind of token.
@@ -102,7 +104,7 @@ func (r *TokenReconciler) setup(mgr ctrl.Manager, k kind) error {
 		}
 	}
 	r.obstacles, r.written, r.failures, r.orphans = newObstacles(r.Live), newWritten(r.Clock), newFailures(r.Clock), newOrphans(r.Clock)
-	r.sightings = newSightings()
+	r.sightings, r.podLists = newSightings(), &singleflight.Group{}
 	afterSetup(r)
 	tokens := ctrl.NewControllerManagedBy(mgr).
 		For(prototype, builder.WithPredicates(predicate.Funcs{DeleteFunc: func(e event.DeleteEvent) bool {
