@@ -281,7 +281,7 @@ func (o *Observation) due(previous *Token) bool {
 		return true
 	case o.inSecret(previous) || previous.InUse:
 		return false
-	case previous.Replaced.IsZero():
+	case previous.Replaced.IsZero() && previous.RevokeAt.IsZero():
 		if !previous.Absent && o.Current != nil && o.Current.Revision > previous.Revision {
 			return true
 		}
