@@ -335,6 +335,11 @@ func (l *ledger) oracle(request *http.Request, body string, bodyErr error) (want
 		if err != nil || strings.ContainsAny(text, `/\`) || text == "." || text == ".." || (text == "") != (i == 0) {
 			return no(), ""
 		}
+		for _, b := range []byte(text) {
+			if b < '!' || b > '~' { // No name has it.
+				return no(), ""
+			}
+		}
 		segments[i] = text
 	}
 	if len(segments) < 5 || segments[1] != "v1" || segments[2] != "issuers" {

@@ -281,13 +281,15 @@ func (o *Observation) due(previous *Token) bool {
 		return true
 	case o.inSecret(previous) || previous.InUse:
 		return false
-	case previous.Replaced.IsZero() && previous.RevokeAt.IsZero():
+	case previous.RevokeAt.After(o.Now):
+		return false
+	case previous.Replaced.IsZero():
 		if !previous.Absent && o.Current != nil && o.Current.Revision > previous.Revision {
 			return true
 		}
 		return !previous.Closed.IsZero() && !o.Now.Before(previous.Closed.Add(ClosedAttemptCheck))
 	default:
-		return !o.Now.Before(previous.RevokeAt) && previous.unheld(o.Now)
+		return previous.unheld(o.Now)
 	}
 }
 
