@@ -62,19 +62,33 @@ type followed struct {
 func newFollowed(ctx context.Context, informers cache.Informers) (*followed, error) {
 	f := &followed{issuers: map[string]*v1alpha1.ClusterTokenIssuer{}, namespaces: map[string]grant.Namespace{}}
 	for _, o := range []client.Object{&v1alpha1.ClusterTokenIssuer{}, namespaceMetadata()} {
-		informer, err := informers.GetInformer(ctx, o, cache.BlockUntilSynced(false))
-		if err != nil {
-			return nil, fmt.Errorf("watching issuers and namespaces: %w", err)
-		}
-		registration, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-			AddFunc: f.put, UpdateFunc: func(_, o any) { f.put(o) }, DeleteFunc: f.remove,
-		})
+		registration, err := follow(ctx, informers, o, f.put, f.remove)
 		if err != nil {
 			return nil, fmt.Errorf("watching issuers and namespaces: %w", err)
 		}
 		f.synced = append(f.synced, registration)
 	}
 	return f, nil
+}
+
+// follow has every change of a kind told: what there is now, or, as far as it is known, what is gone.
+func follow(ctx context.Context, informers cache.Informers, o client.Object, put, remove func(any)) (interface{ HasSynced() bool }, error) {
+	informer, err := informers.GetInformer(ctx, o, cache.BlockUntilSynced(false))
+	if err != nil {
+		return nil, err
+	}
+	return informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: put, UpdateFunc: func(_, o any) { put(o) },
+		DeleteFunc: remove,
+	})
+}
+
+// lastKnown is what an informer knows of an object whose deletion it tells.
+func lastKnown(o any) any {
+	if tombstone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+		return tombstone.Obj
+	}
+	return o
 }
 
 func (f *followed) put(o any) {
@@ -89,12 +103,9 @@ func (f *followed) put(o any) {
 }
 
 func (f *followed) remove(o any) {
-	if tombstone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
-		o = tombstone.Obj
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	switch o := o.(type) {
+	switch o := lastKnown(o).(type) {
 	case *v1alpha1.ClusterTokenIssuer:
 		delete(f.issuers, o.Name)
 		metrics.ForgetDecisions(o.Name) // In every replica: each of them counts.

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
@@ -55,15 +54,7 @@ type objectKey struct{ kind, namespace, name string }
 func newIndex(ctx context.Context, informers cache.Informers) (*index, error) {
 	x := &index{byHash: map[hash][]*credential{}, byObject: map[objectKey]map[hash]*credential{}}
 	for _, t := range []v1alpha1.Token{&v1alpha1.AccountToken{}, &v1alpha1.ProjectToken{}} {
-		informer, err := informers.GetInformer(ctx, t, cache.BlockUntilSynced(false))
-		if err != nil {
-			return nil, fmt.Errorf("watching %ss: %w", t.Kind(), err)
-		}
-		registration, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-			AddFunc:    func(o any) { x.put(o.(v1alpha1.Token)) },
-			UpdateFunc: func(_, o any) { x.put(o.(v1alpha1.Token)) },
-			DeleteFunc: x.remove,
-		})
+		registration, err := follow(ctx, informers, t, func(o any) { x.put(o.(v1alpha1.Token)) }, x.remove)
 		if err != nil {
 			return nil, fmt.Errorf("watching %ss: %w", t.Kind(), err)
 		}
@@ -83,10 +74,7 @@ func (x *index) put(t v1alpha1.Token) {
 }
 
 func (x *index) remove(o any) {
-	if tombstone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
-		o = tombstone.Obj
-	}
-	if t, ok := o.(v1alpha1.Token); ok {
+	if t, ok := lastKnown(o).(v1alpha1.Token); ok {
 		x.replace(keyOf(t), nil)
 	}
 }

@@ -31,8 +31,12 @@ const (
 	stall, catchUp = 2 * time.Second, 3 * time.Second
 )
 
-// Run notices when the process stands still, as one that is frozen or starved does, until the context ends.
-func (f *Freshness) Run(ctx context.Context) error {
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (*Freshness) NeedLeaderElection() bool { return false }
+
+// Start implements manager.Runnable: it notices when the process stands still, as one that is frozen or starved does, until the
+// context ends.
+func (f *Freshness) Start(ctx context.Context) error {
 	ticker := time.NewTicker(beats)
 	defer ticker.Stop()
 	for {

@@ -190,17 +190,8 @@ func addControllers(ctx context.Context, mgr ctrlmanager.Manager, live client.Wi
 	})
 }
 
-// everywhere is what runs in every replica, and not on the leader alone.
-type everywhere func(context.Context) error
-
-// Start implements manager.Runnable.
-func (run everywhere) Start(ctx context.Context) error { return run(ctx) }
-
-// NeedLeaderElection implements manager.LeaderElectionRunnable.
-func (everywhere) NeedLeaderElection() bool { return false }
-
 func addAuthority(ctx context.Context, mgr ctrlmanager.Manager, live client.Client, freshness *authority.Freshness, options *Options, clk clock.PassiveClock) error {
-	if err := mgr.Add(everywhere(freshness.Run)); err != nil {
+	if err := mgr.Add(freshness); err != nil {
 		return err
 	}
 	judge, err := authority.New(ctx, clk, mgr.GetCache(), live, freshness, options.AuthorityMaxStaleness-detection)
