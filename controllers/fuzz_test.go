@@ -86,6 +86,7 @@ func FuzzAnyStatusAndSecretAreSafeInAReconcile(f *testing.F) {
 		`{"ownerUID":"{uid}",` + current + `,"adoptedTime":"2026-07-01T12:00:00Z"}`, `{"ownerUID":"{uid}","lastRevision":9223372036854775806}`,
 		`{"ownerUID":"{uid}","token":{"id":"u-3","revision":3,"sha256":"{sha}","issueTime":"2020-01-01T00:00:00Z","expirationTime":"2020-02-01T00:00:00Z"},"restartTime":"2020-01-01T00:00:00Z"}`,
 		`{"ownerUID":"{uid}","token":null,"pending":{"revision":1},"previousTokens":[{"revision":1}]}`,
+		`{"ownerUID":"{uid}",` + current + `,"previousTokens":[{"revision":2,"sha256":"{othersha}"},{"revision":2,"sha256":"` + hex + `","replacedTime":"2026-07-01T12:00:00Z","revokeTime":"2026-07-02T12:00:00Z"}]}`,
 	}
 	secrets := []string{
 		`{}`, ours, strings.Replace(ours, "{value}", "{other}", 1), strings.Replace(ours, "{owner}", "{owner}-of-another", 1), strings.Replace(ours, `"tokensteward.io/owner":"{owner}",`, "", 1),

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -106,8 +107,12 @@ func (r *TokenReconciler) seekHolders(ctx context.Context, s *state, revisions [
 	}
 	status, again := s.token.SharedStatus(), r.Clock.Now().Add(seekInterval)
 	found := map[int64]sighting{}
-	for _, revision := range revisions {
-		previous := previousOf(status, revision)
+	for i := range status.PreviousTokens {
+		previous := &status.PreviousTokens[i]
+		revision := previous.Revision
+		if previous.ReplacedTime == nil || !slices.Contains(revisions, revision) {
+			continue
+		}
 		names := holders(pods, v1alpha1.SecretName(s.token), previous.ReplacedTime.Add(secretLag))
 		if len(names) > 0 && previous.HeldBy == nil {
 			s.heldSince = append(s.heldSince, revision)
