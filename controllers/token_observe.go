@@ -164,6 +164,9 @@ func (r *TokenReconciler) observeStatus(s *state) {
 	if status.OwnerUID != s.token.GetUID() {
 		*status = v1alpha1.TokenStatus{}
 	}
+	for _, record := range status.Records() {
+		status.LastRevision = max(status.LastRevision, record.Revision) // Only a status that somebody made up says less.
+	}
 	if status.ObservedGeneration != s.token.GetGeneration() || v1alpha1.RotateRequest(s.token) != "" {
 		status.Mints = nil
 	}

@@ -17,12 +17,12 @@ echo "fuzz: compiling; the first time takes minutes ..."
 fuzz() {
 	# An input is made smaller for a few seconds, and not for a minute, which is longer than all the rest. Some packages run
 	# more tests at once than there are processors.
-	set -- "$1" "$2" "$(getconf _NPROCESSORS_ONLN)"
+	workers=$(getconf _NPROCESSORS_ONLN)
 	if [ "${GUIDED:-yes}" = no ]; then
 		go test -c -o "$scratch/fuzz.test" "$1" && (cd "$1" && "$scratch/fuzz.test" -test.run '^$' -test.fuzz "^$2\$" \
-			-test.fuzztime "$time" -test.fuzzminimizetime 5s -test.parallel "$3" -test.fuzzcachedir "$scratch/$2")
+			-test.fuzztime "$time" -test.fuzzminimizetime 5s -test.parallel "$workers" -test.fuzzcachedir "$scratch/$2")
 	else
-		go test -run '^$' -fuzz "^$2\$" -fuzztime "$time" -fuzzminimizetime 5s -parallel "$3" "$1"
+		go test -run '^$' -fuzz "^$2\$" -fuzztime "$time" -fuzzminimizetime 5s -parallel "$workers" "$1"
 	fi
 }
 for file in $(grep -rl --include='*_test.go' '^func Fuzz' api cmd controllers internal | sort); do

@@ -538,19 +538,22 @@ type SecretReference struct {
 
 // TokenRecord is what the status says of a token, or of an attempt to mint one, by which it is known at its service.
 // +kubebuilder:object:generate=false
-type TokenRecord struct{ ID, Name, SHA256, URL string }
+type TokenRecord struct {
+	Revision              int64
+	ID, Name, SHA256, URL string
+}
 
 // Records are the tokens, and the attempts, that a status knows of.
 func (s *TokenStatus) Records() (records []TokenRecord) {
 	if t := s.Token; t != nil {
-		records = append(records, TokenRecord{t.ID, t.Name, t.SHA256, t.URL})
+		records = append(records, TokenRecord{t.Revision, t.ID, t.Name, t.SHA256, t.URL})
 	}
 	if t := s.Pending; t != nil {
-		records = append(records, TokenRecord{t.ID, t.Name, t.SHA256, t.URL})
+		records = append(records, TokenRecord{t.Revision, t.ID, t.Name, t.SHA256, t.URL})
 	}
 	for i := range s.PreviousTokens {
 		t := &s.PreviousTokens[i]
-		records = append(records, TokenRecord{t.ID, t.Name, t.SHA256, t.URL})
+		records = append(records, TokenRecord{t.Revision, t.ID, t.Name, t.SHA256, t.URL})
 	}
 	return records
 }

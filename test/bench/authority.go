@@ -2,21 +2,15 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/tokensteward/tokensteward/internal/issuer/codacy/codacytest"
 	"github.com/tokensteward/tokensteward/internal/testenv"
 )
 
@@ -38,55 +33,44 @@ const (
 // authorityLoad holds the authority against a server whose handler does nothing, both over HTTPS and HTTP/1.1.
 func authorityLoad(ctx context.Context, w *world, _ *options) error {
 	const n, namespace, scenario = compared, "asked", "authority, 16 connections"
-	if err := w.prepare(ctx); err != nil {
-		return err
-	}
-	operator, err := w.startOperator(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = end(operator) }()
-	if _, err := w.burst(ctx, operator.PID(), namespace, "default", n); err != nil {
-		return err
-	}
-	var secret corev1.Secret
-	if err := w.k8s.Get(ctx, client.ObjectKeyFromObject(newToken(namespace, "default", 0)), &secret); err != nil {
-		return err
-	}
-	directory, err := os.MkdirTemp("", "tokensteward-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(directory) }()
-	empty, stop, err := startEmpty(ctx, directory)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	ca, err := os.ReadFile(operator.CAFile)
-	if err != nil {
-		return err
-	}
-	authority := &target{operator.AuthorityURL + "/v1/issuers/default/authorize", ca, string(secret.Data["API_TOKEN"])}
-	var ours, theirs, ratios []float64
-	for range rounds {
-		a, err := authority.load(ctx)
+	return w.withOperator(ctx, func(operator *testenv.Operator) error {
+		if _, err := w.burst(ctx, operator.PID(), namespace, "default", n); err != nil {
+			return err
+		}
+		var secret corev1.Secret
+		if err := w.k8s.Get(ctx, client.ObjectKeyFromObject(newToken(namespace, "default", 0)), &secret); err != nil {
+			return err
+		}
+		ca, err := os.ReadFile(operator.CAFile)
 		if err != nil {
 			return err
 		}
-		b, err := empty.load(ctx)
+		empty, stop, err := startEmpty(ctx)
 		if err != nil {
 			return err
 		}
-		ours, theirs, ratios = append(ours, a), append(theirs, b), append(ratios, a/b)
-	}
-	for _, values := range [][]float64{ours, theirs, ratios} {
-		slices.Sort(values)
-	}
-	w.results.report(scenario, "answers per second", ours[rounds/2], "")
-	w.results.report(scenario, "answers per second of an empty handler", theirs[rounds/2], "")
-	w.results.holdLeast(scenario, "answers / the empty handler's", ratios[rounds/2], "×", 0.8)
-	return nil
+		defer stop()
+		authority := &target{operator.AuthorityURL + "/v1/issuers/default/authorize", ca, string(secret.Data["API_TOKEN"])}
+		var ours, theirs, ratios []float64
+		for range rounds {
+			a, err := authority.load(ctx)
+			if err != nil {
+				return err
+			}
+			b, err := empty.load(ctx)
+			if err != nil {
+				return err
+			}
+			ours, theirs, ratios = append(ours, a), append(theirs, b), append(ratios, a/b)
+		}
+		for _, values := range [][]float64{ours, theirs, ratios} {
+			slices.Sort(values)
+		}
+		w.results.report(scenario, "answers per second", ours[rounds/2], "")
+		w.results.report(scenario, "answers per second of an empty handler", theirs[rounds/2], "")
+		w.results.holdLeast(scenario, "answers / the empty handler's", ratios[rounds/2], "×", 0.8)
+		return nil
+	})
 }
 
 // target is a server under load.
@@ -136,12 +120,12 @@ func (t *target) load(ctx context.Context) (perSecond float64, err error) {
 }
 
 // startEmpty runs serveEmpty as a process of its own.
-func startEmpty(ctx context.Context, directory string) (*target, func(), error) {
+func startEmpty(ctx context.Context) (*target, func(), error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, err
 	}
-	process := exec.CommandContext(ctx, self, "empty", directory)
+	process := exec.CommandContext(ctx, self, "empty")
 	process.Stderr = os.Stderr
 	output, err := process.StdoutPipe()
 	if err != nil {
@@ -151,45 +135,24 @@ func startEmpty(ctx context.Context, directory string) (*target, func(), error) 
 		return nil, nil, err
 	}
 	stop := func() { _ = process.Process.Kill(); _ = process.Wait() }
-	var address string
-	if _, err := fmt.Fscanln(output, &address); err != nil {
+	var running codacytest.Running
+	if err := json.NewDecoder(output).Decode(&running); err != nil {
 		stop()
 		return nil, nil, err
 	}
-	ca, err := os.ReadFile(filepath.Join(directory, "ca.crt"))
-	if err != nil {
-		stop()
-		return nil, nil, err
-	}
-	return &target{url: "https://" + address, ca: ca}, stop, nil
+	return &target{url: running.URL, ca: running.CAPEM}, stop, nil
 }
 
-// serveEmpty serves HTTPS with a handler that does nothing, with a certificate like the authority's own.
-func serveEmpty(ctx context.Context, directory string) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// serveEmpty serves HTTPS with a handler that does nothing, and a certificate of the kind that the authority makes itself. It
+// prints where, and the CA.
+func serveEmpty(ctx context.Context) error {
+	running, err := codacytest.StartTLS(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
+	if err := json.NewEncoder(os.Stdout).Encode(running); err != nil {
 		return err
 	}
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	if err := os.WriteFile(filepath.Join(directory, "ca.crt"), ca, 0o600); err != nil {
-		return err
-	}
-	listener, err := tls.Listen("tcp", testenv.FreeAddress(), &tls.Config{
-		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-	})
-	if err != nil {
-		return err
-	}
-	fmt.Println(listener.Addr())
-	server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), ReadHeaderTimeout: 10 * time.Second}
-	go func() { <-ctx.Done(); _ = server.Close() }()
-	return server.Serve(listener)
+	<-ctx.Done()
+	return running.Close()
 }

@@ -30,14 +30,10 @@ type burst struct {
 	Seconds float64 `json:"seconds"`
 	P50     float64 `json:"p50Milliseconds"`
 	P99     float64 `json:"p99Milliseconds"`
-	// CPU per resource in milliseconds; MB at rest afterwards, and at the peak.
-	CPU  float64 `json:"cpuMilliseconds"`
+	// MB at rest afterwards, and at the peak.
 	RSS  float64 `json:"restMB"`
 	Peak float64 `json:"peakMB"`
-	// Requests to the API server per resource.
-	Requests map[string]float64 `json:"requests"`
-	Writes   float64            `json:"writes"`
-	Reads    float64            `json:"reads"`
+	*cost
 }
 
 // burst applies n resources of an issuer, and measures a process that makes them ready.
@@ -45,17 +41,12 @@ func (w *world) burst(ctx context.Context, pid int, namespace, issuer string, n 
 	if err := w.namespace(ctx, namespace); err != nil {
 		return nil, err
 	}
-	before, err := w.requests(ctx)
-	if err != nil {
-		return nil, err
-	}
-	cpuBefore, err := cpu(pid)
+	m, err := w.measure(ctx, pid)
 	if err != nil {
 		return nil, err
 	}
 	began := make([]time.Time, n)
 	created := make(chan error, 1)
-	start := time.Now()
 	go func() {
 		created <- workers(creators, n, func(i int) error {
 			token := newToken(namespace, issuer, i)
@@ -63,63 +54,44 @@ func (w *world) burst(ctx context.Context, pid int, namespace, issuer string, n 
 			return w.k8s.Create(ctx, token)
 		})
 	}()
-	at := map[int]time.Time{}
-	err = w.await(ctx, namespace, func(t *v1alpha1.AccountToken) bool {
-		i := numberOf(t)
-		if _, known := at[i]; !known && meta.IsStatusConditionTrue(t.Status.Conditions, v1alpha1.ConditionReady) {
-			at[i] = time.Now()
-		}
-		return len(at) == n
+	at, err := w.awaitAll(ctx, namespace, n, func(t *v1alpha1.AccountToken) bool {
+		return meta.IsStatusConditionTrue(t.Status.Conditions, v1alpha1.ConditionReady)
 	})
 	if err = errors.Join(err, <-created); err != nil {
 		return nil, err
 	}
-	found := &burst{N: n, Seconds: time.Since(start).Seconds()}
+	found := &burst{N: n, Seconds: time.Since(m.began).Seconds()}
 	var took []float64
 	for i, when := range at {
-		took = append(took, float64(when.Sub(began[i]).Microseconds())/1000)
+		took = append(took, milliseconds(when.Sub(began[i])))
 	}
 	found.P50, found.P99 = percentiles(took)
-	if err := pause(ctx, 3*time.Second); err != nil { // Events come late.
+	if found.cost, err = m.cost(ctx, "POST accounttokens", n); err != nil {
 		return nil, err
 	}
-	cpuAfter, err := cpu(pid)
-	if err != nil {
-		return nil, err
-	}
-	found.CPU = float64((cpuAfter - cpuBefore).Microseconds()) / 1000 / float64(n)
-	if found.RSS, found.Peak, err = memory(pid); err != nil {
-		return nil, err
-	}
-	found.Requests, found.Writes, found.Reads, err = w.perResource(ctx, before, "POST accounttokens", n)
+	found.RSS, found.Peak, err = memory(pid)
 	return found, err
 }
 
-// perResource divides what was asked of the API server since, apart from what the benchmark itself did.
-func (w *world) perResource(ctx context.Context, before counts, own string, n int) (each map[string]float64, writes, reads float64, err error) {
-	after, err := w.requests(ctx)
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	asked := after.since(before).without(own, n)
-	each = map[string]float64{}
-	for what, count := range asked {
-		each[what] = count / float64(n)
-	}
-	return each, asked.writes() / float64(n), asked.reads() / float64(n), nil
-}
-
-// await looks at each resource, and then at each change, until something is so.
-func (w *world) await(ctx context.Context, namespace string, done func(*v1alpha1.AccountToken) bool) error {
+// awaitAll looks at each resource, and then at each change, until something was so of all n, and says when it was seen of each.
+func (w *world) awaitAll(ctx context.Context, namespace string, n int, so func(*v1alpha1.AccountToken) bool) (at map[int]time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, mostWait)
 	defer cancel()
+	at = map[int]time.Time{}
+	see := func(t *v1alpha1.AccountToken) (done bool) {
+		i := numberOf(t)
+		if _, known := at[i]; !known && so(t) {
+			at[i] = time.Now()
+		}
+		return len(at) == n
+	}
 	for {
 		changes, err := w.k8s.Watch(ctx, &v1alpha1.AccountTokenList{}, client.InNamespace(namespace))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if is, err := awaitIn(ctx, changes, done); is || err != nil {
-			return err
+		if is, err := awaitIn(ctx, changes, see); is || err != nil {
+			return at, err
 		}
 	}
 }

@@ -51,8 +51,8 @@ func run() error {
 	switch {
 	case len(os.Args) == 4 && os.Args[1] == "floor":
 		return floor(ctx, os.Args[2], os.Args[3])
-	case len(os.Args) == 3 && os.Args[1] == "empty":
-		return serveEmpty(ctx, os.Args[2])
+	case len(os.Args) == 2 && os.Args[1] == "empty":
+		return serveEmpty(ctx)
 	default:
 		return bench(ctx)
 	}

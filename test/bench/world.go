@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +14,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -126,51 +125,6 @@ func (c counts) reads() (total float64) {
 	return total - c.writes()
 }
 
-// cpu is the processor time that a process has used.
-func cpu(pid int) (time.Duration, error) {
-	const perSecond = 100 // USER_HZ, which is the same on every architecture of Linux.
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat is not understood", pid)
-	}
-	var ticks int64
-	for _, field := range fields[11:13] {
-		n, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			return 0, err
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * time.Second / perSecond, nil
-}
-
-// memory is what a process has in memory now, and its peak, in MB.
-func memory(pid int) (now, peak float64, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		fields := strings.Fields(line)
-		if len(fields) < 2 {
-			continue
-		}
-		kB, _ := strconv.ParseFloat(fields[1], 64)
-		switch fields[0] {
-		case "VmRSS:":
-			now = kB / 1024
-		case "VmHWM:":
-			peak = kB / 1024
-		}
-	}
-	return now, peak, nil
-}
-
 // startOperator starts bin/manager.
 func (w *world) startOperator(ctx context.Context, flags ...string) (*testenv.Operator, error) {
 	return testenv.StartOperator(ctx, filepath.Join(testenv.Root(), "bin", "manager"), w.controlPlane.OperatorKubeconfig,
@@ -189,6 +143,40 @@ func (w *world) prepare(ctx context.Context) error {
 			Grants:  []v1alpha1.Grant{{NamespaceSelector: &v1alpha1.NamespaceSelector{}, Accounts: []v1alpha1.AccountPattern{account, "Robot"}}},
 		},
 	})
+}
+
+// withOperator prepares, and runs the operator for a while.
+func (w *world) withOperator(ctx context.Context, do func(*testenv.Operator) error) error {
+	if err := w.prepare(ctx); err != nil {
+		return err
+	}
+	operator, err := w.startOperator(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(operator), end(operator))
+}
+
+func end(operator *testenv.Operator) error {
+	operator.Stop()
+	return operator.Remove()
+}
+
+// awaitIssuer waits until an issuer is ready, so that what it takes is not counted for its tokens.
+func (w *world) awaitIssuer(ctx context.Context, name string) error {
+	var issuer v1alpha1.ClusterTokenIssuer
+	for started := time.Now(); time.Since(started) < time.Minute; {
+		if err := w.k8s.Get(ctx, client.ObjectKey{Name: name}, &issuer); err != nil {
+			return err
+		}
+		if meta.IsStatusConditionTrue(issuer.Status.Conditions, v1alpha1.ConditionReady) {
+			return nil
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("the issuer %s does not get ready", name)
 }
 
 func (w *world) namespace(ctx context.Context, name string) error {
