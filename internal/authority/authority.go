@@ -30,11 +30,16 @@ const (
 	liveLookupsPerSecond = 20
 	liveLookupBurst      = 40
 	liveLookupTimeout    = 3 * time.Second
-	// Hashes that the API server did not know are remembered for a while. That can't refuse a token that is made
-	// later: nobody can present 256 random bits before they are chosen.
-	unknownHashes       = 10_000
-	unknownHashLifetime = time.Minute
 )
+
+// unknownHashes are those that the API server did not know, or that a resource had and has no more. They are remembered for a
+// while, so that the bound of lookups is not used up by who goes on to ask with a revoked token. That can't refuse a token
+// that is made later: nobody can present 256 random bits before they are chosen.
+type unknownHashes struct{ *utilcache.LRUExpireCache }
+
+func newUnknown() unknownHashes { return unknownHashes{utilcache.NewLRUExpireCache(10_000)} }
+
+func (u unknownHashes) add(h hash) { u.Add(h, nil, time.Minute) }
 
 // Authority judges tokens.
 type Authority struct {
@@ -44,7 +49,7 @@ type Authority struct {
 	index   *index
 	synced  []interface{ HasSynced() bool }
 	limiter *rate.Limiter
-	unknown *utilcache.LRUExpireCache
+	unknown unknownHashes
 
 	freshness    *Freshness
 	maxStaleness time.Duration
@@ -53,7 +58,8 @@ type Authority struct {
 // New makes an Authority that follows the informers and, where they know too little, asks the live reader. It can't tell
 // once freshness has been lost for longer than maxStaleness.
 func New(ctx context.Context, clk clock.PassiveClock, informers cache.Cache, live client.Reader, freshness *Freshness, maxStaleness time.Duration) (*Authority, error) {
-	index, err := newIndex(ctx, informers)
+	unknown := newUnknown()
+	index, err := newIndex(ctx, informers, unknown.add)
 	if err != nil {
 		return nil, err
 	}
@@ -63,8 +69,7 @@ func New(ctx context.Context, clk clock.PassiveClock, informers cache.Cache, liv
 	}
 	return &Authority{
 		clock: clk, cached: followed, live: live, index: index, synced: slices.Concat(index.synced, followed.synced),
-		limiter:   rate.NewLimiter(liveLookupsPerSecond, liveLookupBurst),
-		unknown:   utilcache.NewLRUExpireCache(unknownHashes),
+		limiter: rate.NewLimiter(liveLookupsPerSecond, liveLookupBurst), unknown: unknown,
 		freshness: freshness, maxStaleness: maxStaleness,
 	}, nil
 }
@@ -158,7 +163,7 @@ func (a *Authority) decideLive(ctx context.Context, kind string, h hash, issuer 
 	if behind {
 		return nil, cantTell
 	}
-	a.unknown.Add(h, nil, unknownHashLifetime)
+	a.unknown.add(h)
 	return nil, unknown
 }
 

@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	utilcache "k8s.io/apimachinery/pkg/util/cache"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -83,11 +82,10 @@ func newReplica(t *testing.T) *replica {
 			return c.List(ctx, list, options...)
 		},
 	})
+	unknown := newUnknown()
 	r.Authority = &Authority{
 		clock: r.clock, cached: read{r.cached}, live: live,
-		index:     &index{byHash: map[hash][]*credential{}, byObject: map[objectKey]map[hash]*credential{}},
-		limiter:   rate.NewLimiter(0, 3),
-		unknown:   utilcache.NewLRUExpireCache(unknownHashes),
+		index: emptyIndex(unknown.add), limiter: rate.NewLimiter(0, 3), unknown: unknown,
 		freshness: NewFreshness(r.clock), maxStaleness: 30 * time.Second,
 	}
 	return r
@@ -388,6 +386,30 @@ func TestWhoCantTellSaysSo(t *testing.T) {
 	}
 	if status, _ := r.ask("api-token", "malformed", "main/authorize"); status != http.StatusUnauthorized {
 		t.Errorf("%d for a malformed token past the bound: it needs no lookup", status)
+	}
+}
+
+// Else who goes on to ask with revoked tokens uses up the bound of lookups, and is told to try again.
+func TestATokenThatIsGoneIsRefusedWithoutALookup(t *testing.T) {
+	for name, revoke := range map[string]func(*replica, *world){
+		"its resource is being deleted": func(r *replica, w *world) {
+			now := metav1.NewTime(r.clock.Now())
+			w.alice.DeletionTimestamp = &now
+			r.index.put(w.alice)
+		},
+		"its resource is gone": func(r *replica, w *world) { r.index.remove(w.alice) },
+		"it was struck off":    func(r *replica, w *world) { w.alice.Status.Token = nil; r.index.put(w.alice) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReplica(t)
+			w := newWorld(t, r.clock.Now())
+			r.knows(r.cached, w.namespace, w.issuer, w.alice)
+			r.limiter.SetBurst(0)
+			revoke(r, w)
+			if status, _ := r.ask("api-token", w.aliceValue, "main/authorize"); status != http.StatusUnauthorized {
+				t.Errorf("%d for a token that this replica saw go", status)
+			}
+		})
 	}
 }
 

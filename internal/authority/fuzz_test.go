@@ -26,7 +26,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	utilcache "k8s.io/apimachinery/pkg/util/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
@@ -214,7 +213,7 @@ func FuzzTheAuthorityAcceptsWhatTheLedgerHasAndAnswersNothingElse(f *testing.F) 
 		sent, bodyErr := io.ReadAll(request.Body)
 		request.Body = io.NopCloser(io.MultiReader(bytes.NewReader(sent), broken{bodyErr}))
 
-		l.unknown, l.limiter, l.failure = utilcache.NewLRUExpireCache(10), rate.NewLimiter(rate.Inf, 1), nil
+		l.unknown, l.limiter, l.failure = newUnknown(), rate.NewLimiter(rate.Inf, 1), nil
 		l.freshness = NewFreshness(l.clock)
 		switch condition %= conditions; condition {
 		case cutOff:

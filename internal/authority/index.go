@@ -45,14 +45,20 @@ type index struct {
 	// Two resources under one hash can come only from a forged or copied status; then each is judged by itself.
 	byHash   map[hash][]*credential
 	byObject map[objectKey]map[hash]*credential
+	// gone is told which hash no resource has any more.
+	gone func(hash)
 
 	synced []interface{ HasSynced() bool }
 }
 
 type objectKey struct{ kind, namespace, name string }
 
-func newIndex(ctx context.Context, informers cache.Informers) (*index, error) {
-	x := &index{byHash: map[hash][]*credential{}, byObject: map[objectKey]map[hash]*credential{}}
+func emptyIndex(gone func(hash)) *index {
+	return &index{byHash: map[hash][]*credential{}, byObject: map[objectKey]map[hash]*credential{}, gone: gone}
+}
+
+func newIndex(ctx context.Context, informers cache.Informers, gone func(hash)) (*index, error) {
+	x := emptyIndex(gone)
 	for _, t := range []v1alpha1.Token{&v1alpha1.AccountToken{}, &v1alpha1.ProjectToken{}} {
 		registration, err := follow(ctx, informers, t, func(o any) { x.put(o.(v1alpha1.Token)) }, x.remove)
 		if err != nil {
@@ -94,6 +100,9 @@ func (x *index) replace(key objectKey, credentials map[hash]*credential) {
 			x.byHash[h] = kept
 		} else {
 			delete(x.byHash, h)
+			if credentials[h] == nil {
+				x.gone(h)
+			}
 		}
 	}
 	if len(credentials) == 0 {
