@@ -34,6 +34,11 @@ type burst struct {
 	RSS  float64 `json:"restMB"`
 	Peak float64 `json:"peakMB"`
 	*cost
+	// Of each, from when its deletion was accepted to when the authority refused its token, in milliseconds; nothing for the floor.
+	RefusedP50 float64 `json:"refusedP50Milliseconds,omitempty"`
+	RefusedP99 float64 `json:"refusedP99Milliseconds,omitempty"`
+	// Start is how many seconds the process took to get ready, when there were no tokens; nothing for the floor.
+	Start float64 `json:"startSeconds,omitempty"`
 }
 
 // burst applies n resources of an issuer, and measures a process that makes them ready.

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,8 +20,17 @@ import (
 	"github.com/tokensteward/tokensteward/internal/testenv"
 )
 
-// compared is the size of the burst that is held against the floor, and against which larger ones are held.
-const compared = 1000
+const (
+	// compared is the size of the burst that is held against the floor, and against which larger ones are held.
+	compared = 1000
+	// comparisons are how often it is held; the middle one counts.
+	comparisons = 3
+)
+
+// pair is the operator, and the floor right before it.
+type pair struct{ ours, lowest *burst }
+
+func (p *pair) ratio() float64 { return p.ours.Seconds / p.lowest.Seconds }
 
 // bursts are some of each size: the floor and the operator in turn, on one control plane.
 func bursts(ctx context.Context, w *world, o *options) error {
@@ -28,20 +39,16 @@ func bursts(ctx context.Context, w *world, o *options) error {
 	}
 	var reference, largest *burst
 	for _, n := range o.sizes {
-		lowest, err := w.floorBurst(ctx, n)
+		p, err := w.middlePair(ctx, n)
 		if err != nil {
-			return fmt.Errorf("the floor with %d: %w", n, err)
+			return err
 		}
-		ours, err := w.operatorBurst(ctx, n)
-		if err != nil {
-			return fmt.Errorf("the operator with %d: %w", n, err)
-		}
-		w.results.Bursts, w.results.Floors = append(w.results.Bursts, ours), append(w.results.Floors, lowest)
-		w.tellBurst(ours, lowest)
+		w.results.Bursts, w.results.Floors = append(w.results.Bursts, p.ours), append(w.results.Floors, p.lowest)
+		w.tellBurst(p)
 		if n == compared {
-			reference = ours
+			reference = p.ours
 		}
-		largest = ours
+		largest = p.ours
 	}
 	if reference != nil && largest.N > reference.N {
 		w.results.hold(fmt.Sprintf("burst %d", largest.N), fmt.Sprintf("time per token / time per token of %d", reference.N),
@@ -50,8 +57,28 @@ func bursts(ctx context.Context, w *world, o *options) error {
 	return nil
 }
 
-func (w *world) floorBurst(ctx context.Context, n int) (lowest *burst, err error) {
-	namespace := fmt.Sprintf("floor-%d", n)
+func (w *world) middlePair(ctx context.Context, n int) (*pair, error) {
+	times := 1
+	if n == compared {
+		times = comparisons
+	}
+	var pairs []*pair
+	for i := range times {
+		lowest, err := w.floorBurst(ctx, fmt.Sprintf("floor-%d-%d", n, i), n)
+		if err != nil {
+			return nil, fmt.Errorf("the floor with %d: %w", n, err)
+		}
+		ours, err := w.operatorBurst(ctx, fmt.Sprintf("burst-%d-%d", n, i), n)
+		if err != nil {
+			return nil, fmt.Errorf("the operator with %d: %w", n, err)
+		}
+		pairs = append(pairs, &pair{ours, lowest})
+	}
+	slices.SortFunc(pairs, func(a, b *pair) int { return cmp.Compare(a.ratio(), b.ratio()) })
+	return pairs[len(pairs)/2], nil
+}
+
+func (w *world) floorBurst(ctx context.Context, namespace string, n int) (lowest *burst, err error) {
 	err = w.withFloor(ctx, namespace, func(pid int) (err error) {
 		lowest, err = w.burst(ctx, pid, namespace, "default", n)
 		return err
@@ -63,18 +90,19 @@ func (w *world) floorBurst(ctx context.Context, n int) (lowest *burst, err error
 }
 
 // operatorBurst starts the operator for a burst, and has the authority asked for each token when all are deleted.
-func (w *world) operatorBurst(ctx context.Context, n int) (*burst, error) {
+func (w *world) operatorBurst(ctx context.Context, namespace string, n int) (*burst, error) {
 	start := time.Now()
 	operator, err := w.startOperator(ctx)
 	if err != nil {
 		return nil, err
 	}
 	started := time.Since(start)
-	found, err := w.burstAndDelete(ctx, operator, fmt.Sprintf("burst-%d", n), n)
-	if err = errors.Join(err, end(operator)); err == nil {
-		w.results.aim(fmt.Sprintf("burst %d", n), "start → ready, without tokens", started.Seconds(), "s", 2)
+	found, err := w.burstAndDelete(ctx, operator, namespace, n)
+	if err = errors.Join(err, end(operator)); err != nil {
+		return nil, err
 	}
-	return found, err
+	found.Start = started.Seconds()
+	return found, nil
 }
 
 func (w *world) burstAndDelete(ctx context.Context, operator *testenv.Operator, namespace string, n int) (*burst, error) {
@@ -100,18 +128,14 @@ func (w *world) burstAndDelete(ctx context.Context, operator *testenv.Operator, 
 		refused = append(refused, milliseconds(time.Since(deleted)))
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	p50, p99 := percentiles(refused)
-	scenario := fmt.Sprintf("delete %d", n)
-	w.results.report(scenario, "delete accepted → token refused, p50", p50, "ms")
-	w.results.aim(scenario, "delete accepted → token refused, p99", p99, "ms", 250)
-	return found, nil
+	found.RefusedP50, found.RefusedP99 = percentiles(refused)
+	return found, err
 }
 
-func (w *world) tellBurst(ours, lowest *burst) {
-	scenario, r := fmt.Sprintf("burst %d", ours.N), w.results
+func (w *world) tellBurst(p *pair) {
+	ours, lowest, r := p.ours, p.lowest, w.results
+	scenario := fmt.Sprintf("burst %d", ours.N)
+	r.aim(scenario, "start → ready, without tokens", ours.Start, "s", 2)
 	r.report(scenario, "all ready", ours.Seconds, "s")
 	r.report(scenario, "all ready, the floor", lowest.Seconds, "s")
 	r.report(scenario, "apply → Ready, p50", ours.P50, "ms")
@@ -120,10 +144,10 @@ func (w *world) tellBurst(ours, lowest *burst) {
 	r.report(scenario, "CPU per token", ours.CPU, "ms")
 	r.report(scenario, "CPU per token, the floor", lowest.CPU, "ms")
 	if ours.N == compared {
-		r.hold(scenario, "time / the floor's", ours.Seconds/lowest.Seconds, "×", 1.3)
+		r.hold(scenario, "time / the floor's", p.ratio(), "×", 1.3)
 		r.hold(scenario, "CPU / the floor's", ours.CPU/lowest.CPU, "×", 2)
 	} else {
-		r.report(scenario, "time / the floor's", ours.Seconds/lowest.Seconds, "×")
+		r.report(scenario, "time / the floor's", p.ratio(), "×")
 		r.report(scenario, "CPU / the floor's", ours.CPU/lowest.CPU, "×")
 	}
 	if ours.N >= compared { // Of fewer, what is written once counts.
@@ -138,6 +162,9 @@ func (w *world) tellBurst(ours, lowest *burst) {
 		r.report(scenario, "memory at rest", ours.RSS, "MB")
 	}
 	r.report(scenario, "memory at the peak", ours.Peak, "MB")
+	scenario = fmt.Sprintf("delete %d", ours.N)
+	r.report(scenario, "delete accepted → token refused, p50", ours.RefusedP50, "ms")
+	r.aim(scenario, "delete accepted → token refused, p99", ours.RefusedP99, "ms", 250)
 }
 
 // deleteAll deletes resources, and waits until they are gone. refused is called with the token of each, right after its
