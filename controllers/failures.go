@@ -20,6 +20,10 @@ const (
 	stalledRetry = 10 * time.Minute
 	firstRetry   = 5 * time.Second
 	longestRetry = 5 * time.Minute
+	// firstTurn and longestTurn are for who waits for others, which is no failure: the last of two thousand need not ask each
+	// second.
+	firstTurn   = time.Second
+	longestTurn = 16 * time.Second
 )
 
 // failures remembers, for each resource, what the service refused or did not answer, so that it is not asked again before
@@ -30,12 +34,16 @@ type failures struct {
 
 	mu   sync.Mutex
 	last map[types.UID]map[lifecycle.Action]failure
+	// troubled are the resources of which a problem is remembered, with their issuers, and crowds how many an issuer has.
+	troubled map[types.UID]types.NamespacedName
+	crowds   map[types.NamespacedName]int
 }
 
 type failure struct {
 	lifecycle.Failure
 	circumstances circumstances
-	count         int
+	// count is how often it failed, and turns how often it had to wait for others since.
+	count, turns int
 }
 
 // circumstances are what a failure depends on. Once they change the action is tried again at once.
@@ -48,7 +56,10 @@ type circumstances struct {
 }
 
 func newFailures(clk clock.PassiveClock) *failures {
-	return &failures{clock: clk, last: map[types.UID]map[lifecycle.Action]failure{}}
+	return &failures{
+		clock: clk, last: map[types.UID]map[lifecycle.Action]failure{},
+		troubled: map[types.UID]types.NamespacedName{}, crowds: map[types.NamespacedName]int{},
+	}
 }
 
 func (s *state) circumstances() circumstances {
@@ -67,38 +78,67 @@ func (s *state) circumstances() circumstances {
 // note remembers that an action of a resource failed.
 func (f *failures) note(s *state, action lifecycle.Action, err *issuer.Error) {
 	problem := &lifecycle.Problem{Reason: err.Reason, Message: err.Message, Stalled: err.Stalled}
-	f.put(s, action, problem, func(count int) time.Duration {
+	f.put(s, action, problem, func(next *failure) time.Duration {
 		switch {
 		case err.Stalled:
 			return max(stalledRetry, s.checkInterval)
+		case err.Reason == v1alpha1.ReasonWaitingForTurn:
+			turn := jittered(min(longestTurn, firstTurn<<min(next.turns, 10)))
+			next.turns++
+			return max(err.RetryAfter, turn)
 		case err.RetryAfter > 0:
 			return err.RetryAfter
 		default:
-			return jittered(min(longestRetry, firstRetry<<min(count, 10)))
+			retry := jittered(min(longestRetry, firstRetry<<min(next.count, 10)))
+			next.count, next.turns = next.count+1, 0
+			return retry
 		}
 	})
 }
 
 // postpone remembers that an action of a resource has to wait a moment, of which there is nothing to tell.
 func (f *failures) postpone(s *state, action lifecycle.Action, wait time.Duration) {
-	f.put(s, action, nil, func(int) time.Duration { return jittered(wait) })
+	f.put(s, action, nil, func(*failure) time.Duration { return jittered(wait) })
 }
 
-func (f *failures) put(s *state, action lifecycle.Action, problem *lifecycle.Problem, wait func(count int) time.Duration) {
+func (f *failures) put(s *state, action lifecycle.Action, problem *lifecycle.Problem, wait func(next *failure) time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	uid := s.token.GetUID()
 	if f.last[uid] == nil {
 		f.last[uid] = map[lifecycle.Action]failure{}
 	}
-	count := 0
-	if before, ok := f.last[uid][action]; ok && before.circumstances == s.circumstances() {
-		count = before.count + 1
+	next := failure{circumstances: s.circumstances()}
+	if before, ok := f.last[uid][action]; ok && before.circumstances == next.circumstances {
+		next.count, next.turns = before.count, before.turns
 	}
-	f.last[uid][action] = failure{
-		Failure:       lifecycle.Failure{Problem: problem, Until: f.clock.Now().Add(wait(count))},
-		circumstances: s.circumstances(), count: count,
+	next.Failure = lifecycle.Failure{Problem: problem, Until: f.clock.Now().Add(wait(&next))}
+	f.last[uid][action] = next
+	f.recount(uid, v1alpha1.IssuerName(s.token))
+}
+
+// recount says anew whether a resource is troubled. The lock is held.
+func (f *failures) recount(uid types.UID, issuer types.NamespacedName) {
+	if before, was := f.troubled[uid]; was {
+		delete(f.troubled, uid)
+		if f.crowds[before]--; f.crowds[before] == 0 {
+			delete(f.crowds, before)
+		}
 	}
+	for _, last := range f.last[uid] {
+		if last.Problem != nil {
+			f.troubled[uid] = issuer
+			f.crowds[issuer]++
+			return
+		}
+	}
+}
+
+// crowd is how many resources of an issuer fail, or wait for others of it.
+func (f *failures) crowd(issuer types.NamespacedName) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.crowds[issuer]
 }
 
 // of are the failures that still stand.
@@ -119,6 +159,7 @@ func (f *failures) succeeded(s *state, action lifecycle.Action) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.last[s.token.GetUID()], action)
+	f.recount(s.token.GetUID(), v1alpha1.IssuerName(s.token))
 }
 
 // forget a resource that is gone.
@@ -126,6 +167,7 @@ func (f *failures) forget(uid types.UID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.last, uid)
+	f.recount(uid, types.NamespacedName{})
 }
 
 // jittered spreads what would otherwise all come at once.

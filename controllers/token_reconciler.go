@@ -7,17 +7,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/singleflight"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -41,6 +44,9 @@ const secretIndex = "secret"
 
 // maxSteps bounds the decisions of one reconcile. Even a resource that is deleted in mid-mint takes five.
 const maxSteps = 12
+
+// workers are how many resources of a kind are reconciled at a time.
+const workers = 10
 
 // conflictRetry is how long to wait for the watch to deliver what another writer changed.
 const conflictRetry = time.Second
@@ -107,15 +113,13 @@ func (r *TokenReconciler) setup(mgr ctrl.Manager, k kind) error {
 	r.sightings, r.podLists = newSightings(), &singleflight.Group{}
 	afterSetup(r)
 	tokens := ctrl.NewControllerManagedBy(mgr).
-		For(prototype, builder.WithPredicates(predicate.Funcs{DeleteFunc: func(e event.DeleteEvent) bool {
-			r.forget(e.Object.GetUID())
-			return true
-		}})).
+		Named(strings.ToLower(prototype.Kind())).
+		Watches(prototype, r.enqueue()).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfSecret), builder.WithPredicates(changed)).
 		WatchesRawSource(source.Channel(r.obstacles.gone, handler.EnqueueRequestsFromMapFunc(r.tokensOfSecret))).
 		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer), builder.WithPredicates(r.forgetsIssuers())).
 		WatchesRawSource(source.Channel(changedConnections(r.Services), handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer))).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 10, NewQueue: queueOn(r.Clock)})
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, NewQueue: queueOn(r.Clock)})
 	if !r.Scope.WithoutClusterIssuers {
 		tokens.Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer), builder.WithPredicates(r.forgetsIssuers())).
 			WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfNamespace),
@@ -126,6 +130,32 @@ func (r *TokenReconciler) setup(mgr ctrl.Manager, k kind) error {
 
 // afterSetup is for tests that look at what a reconciler remembers.
 var afterSetup = func(*TokenReconciler) {}
+
+// enqueue has a resource reconciled when it changes. Where more of an issuer fail or wait than there are workers, its others can
+// wait too: they come after those of other issuers. Not so what is to be revoked.
+func (r *TokenReconciler) enqueue() handler.Funcs {
+	add := func(o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		t, request := o.(v1alpha1.Token), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)}
+		queue, hasPriorities := q.(priorityqueue.PriorityQueue[reconcile.Request])
+		if hasPriorities && t.GetDeletionTimestamp().IsZero() && r.failures.crowd(v1alpha1.IssuerName(t)) >= workers {
+			queue.AddWithOpts(priorityqueue.AddOpts{Priority: new(handler.LowPriority)}, request)
+			return
+		}
+		q.Add(request)
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			add(e.Object, q)
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			add(e.ObjectNew, q)
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			r.forget(e.Object.GetUID())
+			add(e.Object, q)
+		},
+	}
+}
 
 // forget drops what is remembered of a resource that is gone, also of one that somebody took the finalizer off.
 func (r *TokenReconciler) forget(uid types.UID) {
@@ -217,5 +247,9 @@ func (r *TokenReconciler) Reconcile(ctx context.Context, request reconcile.Reque
 	if o := s.observedSecret(); plan.Action == lifecycle.Wait && o.Conflict != nil && o.Confirmed && s.secret != nil {
 		r.obstacles.await(ctx, s.secret)
 	}
-	return requeueAfter(plan.Next, r.Clock.Now()), nil
+	result := requeueAfter(plan.Next, r.Clock.Now())
+	if plan.Problem != nil && result.Priority != nil {
+		result.Priority = new(handler.LowPriority) // Who fails again and again does not hold up the others.
+	}
+	return result, nil
 }

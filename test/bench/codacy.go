@@ -73,6 +73,11 @@ func codacyBurst(ctx context.Context, w *world, _ *options) error {
 		if err := w.awaitIssuer(ctx, s.name); err != nil {
 			return err
 		}
+		// From the first token the operator learns what the service tells of tokens; until then one is minted at a time.
+		if _, err := w.burst(ctx, operator.PID(), "first-"+s.name, s.name, 1); err != nil {
+			return err
+		}
+		before := asked(server)
 		found, err := w.burst(ctx, operator.PID(), "burst-"+s.name, s.name, s.n)
 		if err != nil {
 			return err
@@ -82,7 +87,7 @@ func codacyBurst(ctx context.Context, w *world, _ *options) error {
 		w.results.report(scenario, "apply → Ready, p99", found.P99, "ms")
 		w.results.report(scenario, "CPU per token", found.CPU, "ms")
 		w.results.hold(scenario, "API writes per new token", found.Writes, "", 5)
-		w.results.report(scenario, "requests to the service per token", float64(asked(server))/float64(s.n), "")
+		w.results.report(scenario, "requests to the service per token", float64(asked(server)-before)/float64(s.n), "")
 		_ = running.Close()
 	}
 	return nil
