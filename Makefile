@@ -124,7 +124,7 @@ soak: ## The long forms of the tests: chaos, the whole leak matrix, churn, and e
 	$(MAKE) fuzz FUZZTIME=10m
 
 .PHONY: bench
-bench: bin/manager bin/bench ## Measure the operator against its targets: docs/performance.md. An hour, or less with BENCH="-only burst -sizes 1000".
+bench: bin/manager bin/linux_amd64/manager bin/bench ## Measure the operator against its targets: docs/performance.md. An hour, or less with BENCH="-only burst -sizes 1000".
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) bin/bench $(or $(BENCH),-docs docs)
 
 .PHONY: generate

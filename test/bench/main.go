@@ -93,6 +93,7 @@ var scenarios = []struct {
 	{"codacy", codacyBurst},
 	{"noisy", noisyTenant},
 	{"authority", authorityLoad},
+	{"image", imageSize},
 }
 
 func bench(ctx context.Context) error {
