@@ -171,6 +171,36 @@ func TestAReplacedTokenIsKeptNoLongerThanSpecSays(t *testing.T) {
 	}
 }
 
+func TestATokenThatLeakedIsReplacedAndRevokedAtOnceWhoeverHoldsIt(t *testing.T) {
+	f := newFixture(t)
+	token := f.rotating("leaked", &v1alpha1.Rotation{GracePeriod: hours(24)})
+	first := f.secret(token).Data["API_TOKEN"]
+	f.runPod("web", "leaked", now.Now().Add(-time.Minute))
+	f.rotate(token, "before that")
+	second := f.secret(token).Data["API_TOKEN"]
+	for _, nonsense := range []string{"-1", "all", "7"} {
+		f.annotate(token, v1alpha1.CompromisedAnnotation, nonsense)
+		f.Eventually(func() string {
+			f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(token), token)).To(gomega.Succeed())
+			return readyCondition(token).Message
+		}).Should(gomega.ContainSubstring("compromised-revision is \"" + nonsense + "\", which is no revision"))
+	}
+	f.Expect(token.Status.Token.Revision).To(gomega.Equal(int64(2)))
+
+	// The current one.
+	f.annotate(token, v1alpha1.CompromisedAnnotation, "2")
+	f.eventuallyRevision(token, 3)
+	f.eventuallyRefused(second)
+	f.expectStatus(f.secret(token).Data["API_TOKEN"], http.StatusOK)
+	f.expectStatus(first, http.StatusOK) // It is another one, and has its grace period.
+
+	// A previous one.
+	f.annotate(token, v1alpha1.CompromisedAnnotation, "1")
+	f.eventuallyNonePrevious(token)
+	f.eventuallyRefused(first)
+	f.Expect(token.Status.Token.Revision).To(gomega.Equal(int64(3)))
+}
+
 func TestWithoutThePermissionToListPodsTheWholeTimeIsWaited(t *testing.T) {
 	f := newFixture(t)
 	token := f.rotating("blind", &v1alpha1.Rotation{GracePeriod: hours(1), WaitForConsumers: hours(2)})

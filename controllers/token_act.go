@@ -96,6 +96,9 @@ func (r *TokenReconciler) mint(ctx context.Context, s *state, plan lifecycle.Pla
 	if plan.Unscheduled {
 		s.cause = metrics.CauseLost
 	}
+	if s.currentIsCompromised() {
+		s.cause = metrics.CauseRequested
+	}
 	if asked := v1alpha1.RotateRequest(s.token); asked != "" {
 		status.LastRotateRequest, s.cause = asked, metrics.CauseRequested
 		if now := metav1.NewTime(r.Clock.Now()); status.RenewalTime != nil && now.Before(status.RenewalTime) {

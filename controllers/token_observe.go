@@ -253,7 +253,7 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 		Needed:               s.needed,
 		RestartAt:            timeOf(status.RestartTime),
 		RenewalTime:          timeOf(status.RenewalTime),
-		Requested:            v1alpha1.RotateRequest(s.token) != "",
+		Requested:            v1alpha1.RotateRequest(s.token) != "" || s.currentIsCompromised(),
 		Secret:               s.observedSecret(),
 	}
 	if current := status.Token; current != nil {
@@ -269,18 +269,30 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 	for _, at := range status.Mints {
 		o.Mints = append(o.Mints, at.Time)
 	}
+	compromised, _ := v1alpha1.CompromisedRevision(s.token)
 	for i := range status.PreviousTokens {
 		previous := &status.PreviousTokens[i]
 		seen := s.sightings.of(s.token.GetUID(), previous)
-		o.Previous = append(o.Previous, lifecycle.Token{
+		observed := lifecycle.Token{
 			Revision: previous.Revision, SHA256: previous.SHA256, Expires: timeOf(previous.ExpirationTime),
 			Replaced: timeOf(previous.ReplacedTime), RevokeAt: timeOf(previous.RevokeTime),
 			HeldUntil: heldUntil(s.token.SharedSpec(), previous), Held: seen.held, SeekAt: seen.again,
 			Absent: previous.ID == "", Closed: timeOf(previous.ClosedTime),
 			InUse: s.inUse(previous.SHA256), Refused: s.isRefused(previous.SHA256),
-		})
+		}
+		if previous.Revision == compromised {
+			observed.RevokeAt, observed.HeldUntil = observed.Replaced, observed.Replaced
+		}
+		o.Previous = append(o.Previous, observed)
 	}
 	return o
+}
+
+// currentIsCompromised says whether the token in the Secret is to be replaced because it is in wrong hands.
+func (s *state) currentIsCompromised() bool {
+	current := s.token.SharedStatus().Token
+	compromised, _ := v1alpha1.CompromisedRevision(s.token)
+	return current != nil && current.Revision == compromised
 }
 
 // sight is whether the service was seen not to have the current token any more, and when to look next.

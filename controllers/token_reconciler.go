@@ -10,11 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	"golang.org/x/sync/singleflight"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -114,12 +116,12 @@ func (r *TokenReconciler) setup(mgr ctrl.Manager, k kind) error {
 	afterSetup(r)
 	tokens := ctrl.NewControllerManagedBy(mgr).
 		Named(strings.ToLower(prototype.Kind())).
-		Watches(prototype, r.enqueue()).
+		Watches(prototype, r.enqueue()). // In place of For, which gives all the same priority.
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfSecret), builder.WithPredicates(changed)).
 		WatchesRawSource(source.Channel(r.obstacles.gone, handler.EnqueueRequestsFromMapFunc(r.tokensOfSecret))).
 		Watches(&v1alpha1.TokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer), builder.WithPredicates(r.forgetsIssuers())).
 		WatchesRawSource(source.Channel(changedConnections(r.Services), handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer))).
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers, NewQueue: queueOn(r.Clock)})
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, NewQueue: queueOn(r.Clock), LogConstructor: r.logger(mgr.GetLogger())})
 	if !r.Scope.WithoutClusterIssuers {
 		tokens.Watches(&v1alpha1.ClusterTokenIssuer{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfIssuer), builder.WithPredicates(r.forgetsIssuers())).
 			WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.tokensOfNamespace),
@@ -130,6 +132,18 @@ func (r *TokenReconciler) setup(mgr ctrl.Manager, k kind) error {
 
 // afterSetup is for tests that look at what a reconciler remembers.
 var afterSetup = func(*TokenReconciler) {}
+
+// logger names the resource in each line of the log, as For would.
+func (r *TokenReconciler) logger(log logr.Logger) func(*reconcile.Request) logr.Logger {
+	kind := r.kind.newToken().Kind()
+	log = log.WithValues("controller", strings.ToLower(kind), "controllerGroup", v1alpha1.GroupVersion.Group, "controllerKind", kind)
+	return func(request *reconcile.Request) logr.Logger {
+		if request == nil {
+			return log
+		}
+		return log.WithValues(kind, klog.KRef(request.Namespace, request.Name), "namespace", request.Namespace, "name", request.Name)
+	}
+}
 
 // enqueue has a resource reconciled when it changes. Where more of an issuer fail or wait than there are workers, its others can
 // wait too: they come after those of other issuers. Not so what is to be revoked.

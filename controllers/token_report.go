@@ -202,7 +202,7 @@ func (r *TokenReconciler) setConditions(s *state, plan lifecycle.Plan, failure e
 		} else if problem != nil {
 			ready.Message += " " + problem.Message
 		}
-		ready.Message = truncate(ready.Message + r.renewalNote(s) + r.keptNote(s, &o))
+		ready.Message = truncate(ready.Message + r.renewalNote(s) + r.keptNote(s, &o) + compromisedNote(s.token))
 	case problem != nil:
 		ready = *problem
 	}
@@ -225,6 +225,14 @@ func (r *TokenReconciler) renewalNote(s *state) string {
 		return ""
 	}
 	return fmt.Sprintf(" spec.renewBefore does not fit into the life of this token, which is renewed at %s, two thirds through it.", renewal.UTC().Format(time.RFC3339))
+}
+
+// compromisedNote tells that an annotation is not understood.
+func compromisedNote(t v1alpha1.Token) string {
+	if _, ok := v1alpha1.CompromisedRevision(t); ok {
+		return ""
+	}
+	return fmt.Sprintf(" The annotation %s is %q, which is no revision that there was.", v1alpha1.CompromisedAnnotation, foreign(t.GetAnnotations()[v1alpha1.CompromisedAnnotation]))
 }
 
 // truncate bounds a message: conditions and Events hold only so much, and nobody reads more.

@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,6 +43,9 @@ const (
 	AbandonAnnotation = "tokensteward.io/abandon"
 	// NotMineAnnotation lists, separated by commas, ids of tokens that AmbiguousToken named and that somebody else made.
 	NotMineAnnotation = "tokensteward.io/not-mine"
+	// CompromisedAnnotation is the revision of a token that is in wrong hands: it is replaced, and revoked as soon as the Secret
+	// holds another, without a grace period and whoever holds it. docs/rotation.md, A token that has leaked.
+	CompromisedAnnotation = "tokensteward.io/compromised-revision"
 )
 
 // RestartAnnotationPrefix, followed by the UID of a token resource, is the annotation on the pod template of a restart target
@@ -627,6 +631,20 @@ func (s *TokenSpec) WaitForConsumers() (wait time.Duration, ok bool) {
 
 // Abandoned says whether the deletion of a token resource may finish though a token of it could not be revoked.
 func Abandoned(t Token) bool { return t.GetAnnotations()[AbandonAnnotation] == "true" }
+
+// CompromisedRevision is the revision of the token that is in wrong hands; 0: none. It is not ok if the annotation names no
+// revision that there was.
+func CompromisedRevision(t Token) (revision int64, ok bool) {
+	said := t.GetAnnotations()[CompromisedAnnotation]
+	if said == "" {
+		return 0, true
+	}
+	revision, err := strconv.ParseInt(said, 10, 64)
+	if err != nil || revision < 1 || revision > t.SharedStatus().LastRevision {
+		return 0, false
+	}
+	return revision, true
+}
 
 // RotateRequest is the rotation that a user asked for and that is yet to be done; empty: none. Of a long annotation the
 // beginning counts, which is what the status has room for.

@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/resources"
+	"github.com/tokensteward/tokensteward/internal/token"
+)
+
+// mostOfAValue is how much is read of a value; none is longer.
+const mostOfAValue = 4096
+
+func (p *plugin) revoke() *cobra.Command {
+	var (
+		found   bool
+		timeout time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "revoke {[KIND/]NAME | --found}",
+		Short: "End a token that is in wrong hands, at once",
+		Long: "End a token that is in wrong hands, at once: the Secret gets another one, and then it is revoked, without a grace period and whoever holds it.\n\n" +
+			"With --found it reads the value from standard input, and finds out whose it is. The value is compared by its hash; it is not printed, nor sent anywhere.\n\n" +
+			"It sets the annotation " + v1alpha1.CompromisedAnnotation + ", for which you need to be allowed to patch the resource, and for --found to list tokens.",
+		Example:           "  kubectl steward revoke projecttoken/ci --namespace team-a\n  kubectl steward revoke --found < value",
+		ValidArgsFunction: p.completeTokens,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if found == (len(args) > 0) || len(args) > 1 {
+				return errors.New("name one token, as in projecttoken/ci, or say --found and give its value on standard input")
+			}
+			if timeout <= 0 {
+				return errors.New("--timeout must be more than 0s")
+			}
+			c, _, namespace, err := p.connect()
+			if err != nil {
+				return err
+			}
+			var t v1alpha1.Token
+			var revision int64
+			if found {
+				t, revision, err = p.whose(cmd.Context(), c)
+			} else if t, err = getToken(cmd.Context(), c, namespace, args[0]); err == nil {
+				revision, err = currentRevision(t)
+			}
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			return p.end(ctx, c, t, revision)
+		},
+	}
+	cmd.Flags().BoolVar(&found, "found", false, "Read the token's value from standard input, and find out whose it is.")
+	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Minute, "How long it is waited until the token is revoked.")
+	return cmd
+}
+
+func currentRevision(t v1alpha1.Token) (int64, error) {
+	if current := t.SharedStatus().Token; current != nil {
+		return current.Revision, nil
+	}
+	return 0, fmt.Errorf("%s has no token", reference(t))
+}
+
+// whose finds the resource, and the revision, of the value on standard input.
+func (p *plugin) whose(ctx context.Context, c client.Client) (v1alpha1.Token, int64, error) {
+	value, err := io.ReadAll(io.LimitReader(p.In, mostOfAValue))
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading the value: %w", err)
+	}
+	value = bytes.TrimSpace(value)
+	if len(value) == 0 {
+		return nil, 0, errors.New("there is no value on standard input")
+	}
+	sha256 := token.SHA256(value)
+	tokens, err := resources.Tokens(ctx, c)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, t := range tokens {
+		for _, record := range t.SharedStatus().Records() {
+			if record.SHA256 == sha256 {
+				p.progress("It is revision %d of %s in the namespace %s.", record.Revision, reference(t), t.GetNamespace())
+				return t, record.Revision, nil
+			}
+		}
+	}
+	return nil, 0, errors.New("no resource has this token: it was made by hand or by another installation, or is revoked. At Codacy, look for it in the list of the account or the repository")
+}
+
+// end has a revision replaced and revoked, and waits until it is.
+func (p *plugin) end(ctx context.Context, c client.Client, t v1alpha1.Token, revision int64) error {
+	name := reference(t)
+	annotations := maps.Clone(t.GetAnnotations())
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[v1alpha1.CompromisedAnnotation] = strconv.FormatInt(revision, 10)
+	changed := t.DeepCopyObject().(v1alpha1.Token)
+	changed.SetAnnotations(annotations)
+	if err := c.Patch(ctx, changed, client.MergeFrom(t)); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if changed.SharedSpec().Suspend {
+		return fmt.Errorf("%s is suspended: its token is revoked once spec.suspend is false. To end it without another one, delete the resource", name)
+	}
+	told := ""
+	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (done bool, err error) {
+		err = c.Get(ctx, client.ObjectKeyFromObject(changed), changed)
+		switch {
+		case apierrors.IsNotFound(err): // Then it is revoked, too.
+			return true, nil
+		case apierrors.IsForbidden(err):
+			return false, err
+		case err == nil && !has(changed, revision):
+			return true, nil
+		}
+		message := readyToken(changed).Message
+		if err != nil {
+			message = err.Error() // The API server may be back in a moment.
+		}
+		if message != told {
+			p.progress("%s: waiting: %s", name, message)
+			told = message
+		}
+		return false, nil
+	})
+	switch {
+	case wait.Interrupted(err):
+		return fmt.Errorf("%s still has revision %d: %s It is not given up: see kubectl describe %s --namespace %s", name, revision, told, name, t.GetNamespace())
+	case err != nil:
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	p.progress("%s: revision %d is revoked", name, revision)
+	if current := changed.SharedStatus().Token; current != nil {
+		p.progress("%s: the Secret %s holds revision %d; a container that took the old one as an environment variable has to be started anew", name, v1alpha1.SecretName(changed), current.Revision)
+	}
+	return nil
+}
+
+// has says whether a resource still has a revision.
+func has(t v1alpha1.Token, revision int64) bool {
+	for _, record := range t.SharedStatus().Records() {
+		if record.Revision == revision {
+			return true
+		}
+	}
+	return false
+}
