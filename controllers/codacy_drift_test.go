@@ -64,6 +64,7 @@ func TestTheTokensInANamespaceThatIsGoneAreRevoked(t *testing.T) {
 
 	// Somebody follows the log's advice.
 	f.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: f.namespace}})
+	f.eventuallyRevision(token, 2)
 	f.eventuallyReady(token, metav1.ConditionTrue, v1alpha1.ReasonIssued)
 	f.Expect(f.accepts(f.secret(token).Data["CODACY_PROJECT_TOKEN"])).To(gomega.BeTrue())
 	f.Expect(k8s.Delete(f.ctx, token)).To(gomega.Succeed())
