@@ -13,7 +13,6 @@ import (
 	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
-	utilcache "k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,15 +31,6 @@ const (
 	liveLookupTimeout    = 3 * time.Second
 )
 
-// unknownHashes are those that the API server did not know, or that a resource had and has no more. They are remembered for a
-// while, so that the bound of lookups is not used up by who goes on to ask with a revoked token. That can't refuse a token
-// that is made later: nobody can present 256 random bits before they are chosen.
-type unknownHashes struct{ *utilcache.LRUExpireCache }
-
-func newUnknown() unknownHashes { return unknownHashes{utilcache.NewLRUExpireCache(10_000)} }
-
-func (u unknownHashes) add(h hash) { u.Add(h, nil, time.Minute) }
-
 // Authority judges tokens.
 type Authority struct {
 	clock   clock.PassiveClock
@@ -49,7 +39,7 @@ type Authority struct {
 	index   *index
 	synced  []interface{ HasSynced() bool }
 	limiter *rate.Limiter
-	unknown unknownHashes
+	unknown *unknownHashes
 
 	freshness    *Freshness
 	maxStaleness time.Duration
@@ -58,7 +48,7 @@ type Authority struct {
 // New makes an Authority that follows the informers and, where they know too little, asks the live reader. It can't tell
 // once freshness has been lost for longer than maxStaleness.
 func New(ctx context.Context, clk clock.PassiveClock, informers cache.Cache, live client.Reader, freshness *Freshness, maxStaleness time.Duration) (*Authority, error) {
-	unknown := newUnknown()
+	unknown := newUnknown(clock.RealClock{})
 	index, err := newIndex(ctx, informers, unknown.add)
 	if err != nil {
 		return nil, err
@@ -139,7 +129,7 @@ func (a *Authority) decide(ctx context.Context, issuer string, value token.Value
 
 // decideLive asks the API server itself: the replica that minted the token may be ahead of this one's cache.
 func (a *Authority) decideLive(ctx context.Context, kind string, h hash, issuer string, target grant.Target) (*credential, decision) {
-	if _, remembered := a.unknown.Get(h); remembered {
+	if a.unknown.has(h) {
 		return nil, unknown
 	}
 	if !a.limiter.Allow() {

@@ -82,7 +82,7 @@ func newReplica(t *testing.T) *replica {
 			return c.List(ctx, list, options...)
 		},
 	})
-	unknown := newUnknown()
+	unknown := newUnknown(r.clock)
 	r.Authority = &Authority{
 		clock: r.clock, cached: read{r.cached}, live: live,
 		index: emptyIndex(unknown.add), limiter: rate.NewLimiter(0, 3), unknown: unknown,

@@ -213,7 +213,7 @@ func FuzzTheAuthorityAcceptsWhatTheLedgerHasAndAnswersNothingElse(f *testing.F) 
 		sent, bodyErr := io.ReadAll(request.Body)
 		request.Body = io.NopCloser(io.MultiReader(bytes.NewReader(sent), broken{bodyErr}))
 
-		l.unknown, l.limiter, l.failure = newUnknown(), rate.NewLimiter(rate.Inf, 1), nil
+		l.unknown, l.limiter, l.failure = newUnknown(l.clock), rate.NewLimiter(rate.Inf, 1), nil
 		l.freshness = NewFreshness(l.clock)
 		switch condition %= conditions; condition {
 		case cutOff:
