@@ -15,6 +15,7 @@ CHART_FILES := $(shell find charts/tokensteward -type f)
 # The image has its name in the chart, and nowhere else.
 IMAGE := $(shell sed -n 's/^  repository: *//p' charts/tokensteward/values.yaml)
 VERSION := $(shell sed -n 's/^appVersion: *//p' charts/tokensteward/Chart.yaml)
+HOME_PAGE := $(shell sed -n 's/^home: *//p' charts/tokensteward/Chart.yaml)
 CHART := bin/tokensteward-$(VERSION:v%=%).tgz
 
 ##@ Use it
@@ -128,12 +129,16 @@ bench: bin/manager bin/linux_amd64/manager bin/bench ## Measure the operator aga
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) bin/bench $(or $(BENCH),-docs docs)
 
 .PHONY: generate
-generate: bin/controller-gen bin/oapi-codegen bin/helm ## Regenerate deep copies, CRDs and RBAC from the Go types, Codacy's client, and config/default from the chart.
+generate: bin/controller-gen bin/oapi-codegen bin/helm bin/crd-ref-docs bin/helm-docs ## Regenerate deep copies, CRDs, RBAC and docs/api-reference.md from the Go types, Codacy's client, and config/default and docs/chart-values.md from the chart.
 	bin/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	bin/controller-gen crd paths=./api/... output:crd:dir=config/crd/bases
 	cp config/crd/bases/*.yaml charts/tokensteward/files/crds/
 	bin/controller-gen rbac:roleName=tokensteward paths=./controllers/... output:rbac:dir=config/rbac
 	bin/oapi-codegen -config internal/issuer/codacy/api/oapi-codegen.yaml internal/issuer/codacy/api/openapi.yaml
+	bin/crd-ref-docs --source-path=api/v1alpha1 --config=hack/tools/crd-ref-docs/config.yaml --renderer=markdown \
+		--output-path=docs/api-reference.md --log-level=error
+	bin/helm-docs --log-level=error --chart-search-root charts --sort-values-order file \
+		--template-files ../hack/tools/helm-docs/chart-values.md.gotmpl --output-file ../../docs/chart-values.md
 	bin/helm template tokensteward charts/tokensteward --namespace tokensteward-system --set crds.enabled=false | \
 		sed -e '/helm.sh\/chart:/d' -e '/app.kubernetes.io\/managed-by:/d' >config/default/manifests.yaml
 
@@ -163,6 +168,11 @@ alerts: bin/promtool ## Test the alerts with Prometheus' own promtool.
 	bin/promtool check rules charts/tokensteward/files/alerts.yaml
 	bin/promtool test rules test/alerts/alerts.yaml
 
+.PHONY: site
+site: ## Make a web site of docs/ in dist/site; fails if a link leads nowhere.
+	cd hack/tools/site && go run . -docs ../../../docs -out ../../../dist/site -repository $(HOME_PAGE)/blob/main
+	@echo "site: open dist/site/index.html in a browser."
+
 .PHONY: dashboard
 dashboard: ## Draw docs/images/dashboard.svg: the chart's dashboard of a made day, its queries run by Prometheus' engine.
 	cd hack/tools/dashboard && go run . ../../../charts/tokensteward/files/dashboard.json ../../../docs/images/dashboard.svg
@@ -182,7 +192,7 @@ fmt: bin/golangci-lint ## Format the code.
 	bin/golangci-lint fmt
 
 .PHONY: verify
-verify: generate lint licences alerts dashboard ## Regenerate, tidy, lint, vet, check licences, test the alerts; fail if that changes a file.
+verify: generate lint licences alerts dashboard site ## Regenerate, tidy, lint, vet, check licences, test the alerts; fail if that changes a file.
 	go mod tidy
 	for tool in hack/tools/* hack/controlplane hack/controlplane/oldest test/argocd; do (cd $$tool && go mod tidy) || exit 1; done
 	go vet ./... && go vet -tags e2e,chaos ./test/e2e/... ./test/chaos/...
@@ -253,6 +263,14 @@ bin/helm: hack/tools/helm/go.mod
 $(CHART): $(CHART_FILES) bin/helm
 	rm -f bin/tokensteward-*.tgz
 	bin/helm package charts/tokensteward --destination bin
+
+bin/crd-ref-docs: hack/tools/crd-ref-docs/go.mod
+	@echo "generate: building crd-ref-docs; the first time takes a minute ..."
+	cd hack/tools/crd-ref-docs && go build -o ../../../$@ github.com/elastic/crd-ref-docs
+
+bin/helm-docs: hack/tools/helm-docs/go.mod
+	@echo "generate: building helm-docs; the first time takes a minute ..."
+	cd hack/tools/helm-docs && go build -o ../../../$@ github.com/norwoodj/helm-docs/cmd/helm-docs
 
 bin/promtool: hack/tools/promtool/go.mod
 	@echo "alerts: building promtool; the first time takes minutes ..."

@@ -35,22 +35,21 @@ func (r *results) document(docs string) error {
 		}
 		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s |\n", f.Scenario, f.What, f.target(), number(f.Value)+unit(f.Unit), verdict)
 	}
-	if err := os.WriteFile(file, []byte(before+begin+table.String()+end+after), 0o644); err != nil {
-		return err
-	}
-	for _, p := range []struct {
+	plots := []struct {
 		file, title, unit string
 		of                func(*burst) float64
 	}{
 		{"bench-time.svg", "All ready after", "s", func(b *burst) float64 { return b.Seconds }},
 		{"bench-memory.svg", "Memory at the peak", "MB", func(b *burst) float64 { return b.Peak }},
 		{"bench-requests.svg", "API requests per token", "", func(b *burst) float64 { return b.Writes + b.Reads }},
-	} {
+	}
+	for _, p := range plots {
+		fmt.Fprintf(&table, "\n![%s, over the number of resources](images/%s)\n", p.title, p.file)
 		if err := os.WriteFile(filepath.Join(docs, "images", p.file), r.plot(p.title, p.unit, p.of), 0o644); err != nil {
 			return err
 		}
 	}
-	return nil
+	return os.WriteFile(file, []byte(before+begin+table.String()+end+after), 0o644)
 }
 
 func machine() string {
