@@ -40,6 +40,10 @@ chart: $(CHART) ## Package the Helm chart into bin/.
 .PHONY: image-tar
 image-tar: bin/image.tar ## Write the image for amd64 and arm64 as an OCI archive, bin/image.tar, without Docker.
 
+.PHONY: krew
+krew: ## Build the kubectl plugin for all platforms into dist/, and its manifest for krew; PLATFORMS names some.
+	hack/krew.sh
+
 .PHONY: build-installer
 build-installer: ## Write dist/install.yaml: everything, for kubectl apply --server-side.
 	mkdir -p dist
