@@ -25,7 +25,7 @@ func (r *results) document(docs string) error {
 		return fmt.Errorf("%s has not both marks %q and %q", file, begin, end)
 	}
 	var table bytes.Buffer
-	fmt.Fprintf(&table, "Measured on %s, on %s.\n\n", time.Now().UTC().Format(time.DateOnly), machine())
+	fmt.Fprintf(&table, "Measured on %s by `make bench BENCH=\"%s\"`, on %s.\n\n", time.Now().UTC().Format(time.DateOnly), strings.Join(os.Args[1:], " "), machine())
 	table.WriteString("| scenario | what | target | result | |\n|---|---|---|---|---|\n")
 	for i := range r.Figures {
 		f := &r.Figures[i]

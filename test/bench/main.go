@@ -108,6 +108,7 @@ func bench(ctx context.Context) error {
 		}
 		fmt.Fprintf(os.Stderr, "bench: %s (%s) ...\n", s.name, time.Now().UTC().Format(time.TimeOnly))
 		if err := inWorld(ctx, &r, o, s.run); err != nil {
+			r.print(os.Stdout) // What was measured before took long.
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
