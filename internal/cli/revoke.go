@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"strconv"
 	"time"
 
@@ -103,44 +102,19 @@ func (p *plugin) whose(ctx context.Context, c client.Client) (v1alpha1.Token, in
 // end has a revision replaced and revoked, and waits until it is.
 func (p *plugin) end(ctx context.Context, c client.Client, t v1alpha1.Token, revision int64) error {
 	name := reference(t)
-	annotations := maps.Clone(t.GetAnnotations())
-	if annotations == nil {
-		annotations = map[string]string{}
-	}
-	annotations[v1alpha1.CompromisedAnnotation] = strconv.FormatInt(revision, 10)
 	changed := t.DeepCopyObject().(v1alpha1.Token)
-	changed.SetAnnotations(annotations)
-	if err := c.Patch(ctx, changed, client.MergeFrom(t)); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+	if err := annotate(ctx, c, changed, v1alpha1.CompromisedAnnotation, strconv.FormatInt(revision, 10)); err != nil {
+		return err
 	}
 	if changed.SharedSpec().Suspend {
 		return fmt.Errorf("%s is suspended: its token is revoked once spec.suspend is false. To end it without another one, delete the resource", name)
 	}
-	told := ""
-	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (done bool, err error) {
-		err = c.Get(ctx, client.ObjectKeyFromObject(changed), changed)
-		switch {
-		case apierrors.IsNotFound(err): // Then it is revoked, too.
-			return true, nil
-		case apierrors.IsForbidden(err):
-			return false, err
-		case err == nil && !has(changed, revision):
-			return true, nil
-		}
-		message := readyToken(changed).Message
-		if err != nil {
-			message = err.Error() // The API server may be back in a moment.
-		}
-		if message != told {
-			p.progress("%s: waiting: %s", name, message)
-			told = message
-		}
-		return false, nil
-	})
+	told, err := p.awaitToken(ctx, c, changed,
+		func() bool { return !has(changed, revision) }, func() string { return readyToken(changed).Message })
 	switch {
 	case wait.Interrupted(err):
 		return fmt.Errorf("%s still has revision %d: %s It is not given up: see kubectl describe %s --namespace %s", name, revision, told, name, t.GetNamespace())
-	case err != nil:
+	case err != nil && !apierrors.IsNotFound(err): // Without its resource a token is revoked, too.
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	p.progress("%s: revision %d is revoked", name, revision)

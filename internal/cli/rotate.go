@@ -4,20 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 )
-
-// pollInterval is how often a resource is looked at that is waited for.
-const pollInterval = time.Second
 
 func (p *plugin) rotate() *cobra.Command {
 	var (
@@ -106,14 +101,8 @@ func (p *plugin) ask(ctx context.Context, c client.Client, t v1alpha1.Token) (*r
 	if current := t.SharedStatus().Token; current != nil {
 		r.before = current.Revision
 	}
-	annotations := maps.Clone(t.GetAnnotations())
-	if annotations == nil {
-		annotations = map[string]string{}
-	}
-	annotations[v1alpha1.RotateRequestAnnotation] = r.request
-	r.token.SetAnnotations(annotations)
-	if err := c.Patch(ctx, r.token, client.MergeFrom(t)); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	if err := annotate(ctx, c, r.token, v1alpha1.RotateRequestAnnotation, r.request); err != nil {
+		return nil, err
 	}
 	switch {
 	case t.SharedSpec().Suspend:
@@ -135,31 +124,15 @@ func (r *rotation) done() bool {
 
 // await waits until a token that was asked for is in its Secret, and tells what it waits for.
 func (p *plugin) await(ctx context.Context, c client.Client, r *rotation) error {
-	t, name, told := r.token, reference(r.token), ""
+	t, name := r.token, reference(r.token)
 	if t.SharedSpec().Suspend {
 		return fmt.Errorf("%s is suspended, so there is nothing to wait for", name)
 	}
-	tell := func(message string) {
-		if message != told {
-			p.progress("%s: waiting: %s", name, message)
-			told = message
-		}
-	}
-	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (done bool, err error) {
-		err = c.Get(ctx, client.ObjectKeyFromObject(t), t)
-		switch {
-		case apierrors.IsNotFound(err), apierrors.IsForbidden(err):
-			return false, err
-		case err != nil:
-			tell(err.Error()) // The API server may be back in a moment.
-			return false, nil
-		case r.done():
-			return true, nil
-		}
+	told, err := p.awaitToken(ctx, c, t, r.done, func() string {
 		if condition := readyToken(t); condition.Status != metav1.ConditionTrue {
-			tell(condition.Message)
+			return condition.Message
 		}
-		return false, nil
+		return ""
 	})
 	switch {
 	case wait.Interrupted(err):
