@@ -253,7 +253,8 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 		Needed:               s.needed,
 		RestartAt:            timeOf(status.RestartTime),
 		RenewalTime:          timeOf(status.RenewalTime),
-		Requested:            v1alpha1.RotateRequest(s.token) != "" || s.currentIsCompromised(),
+		Requested:            v1alpha1.RotateRequest(s.token) != "",
+		Compromised:          s.currentIsCompromised(),
 		Secret:               s.observedSecret(),
 	}
 	if current := status.Token; current != nil {

@@ -176,7 +176,7 @@ func harm(o *Observation, plan *Plan) string {
 			return "was about to make a token too many"
 		case plan.Action == Mint && plan.Unscheduled && (o.Storm != nil || within(o.Now, o.Mints) >= MaxUnscheduledMints):
 			return "was about to make a token in a storm"
-		case plan.Action == Mint && o.HoldsCurrent() && !o.Requested && (o.RenewalTime.IsZero() || o.RenewalTime.After(o.Now)):
+		case plan.Action == Mint && o.HoldsCurrent() && !o.Requested && !o.Compromised && (o.RenewalTime.IsZero() || o.RenewalTime.After(o.Now)):
 			return "was about to replace a token that is in order"
 		}
 	case Revoke, StrikeOff, LeaveBehind, SeekHolders:

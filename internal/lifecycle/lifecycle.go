@@ -54,9 +54,11 @@ type Observation struct {
 	Missing bool
 	// LookAt is when to look at the service whether it still has Current; zero: never.
 	LookAt time.Time
-	// RenewalTime is when Current is due to be replaced; Requested: somebody asked for that to be done now.
+	// RenewalTime is when Current is due to be replaced; Requested: somebody asked for that to be done now. Compromised: it is in
+	// wrong hands, and is replaced however many others still have their time, since it is to have none.
 	RenewalTime time.Time
 	Requested   bool
+	Compromised bool
 	// LastRevision is the latest of which a mint was begun.
 	LastRevision int64
 	// RestartAt is when the workloads that the user named are to be restarted; zero: they were, or need not be.

@@ -347,7 +347,7 @@ func mintOrWait(o *Observation) *Plan {
 		return o.wait(o.openProblem())
 	}
 	due := !o.RenewalTime.IsZero() && !o.Now.Before(o.RenewalTime)
-	if o.HoldsCurrent() && !due && !o.Requested {
+	if o.HoldsCurrent() && !due && !o.Requested && !o.Compromised {
 		return nil
 	}
 	unscheduled := !o.HoldsCurrent() || o.attemptFailed()
@@ -383,7 +383,7 @@ func mintOrWait(o *Observation) *Plan {
 			Reason:  v1alpha1.ReasonTooManyPrevious,
 			Message: "Too many replaced tokens still have their grace period; another one is minted when the first of them is revoked.",
 		})
-	case !unscheduled && !due && o.livePrevious() >= MaxPreviousToRotate:
+	case !unscheduled && !due && !o.Compromised && o.livePrevious() >= MaxPreviousToRotate:
 		return o.wait(&Problem{
 			Reason:  v1alpha1.ReasonTooManyPrevious,
 			Message: "The rotation that was asked for waits: three replaced tokens still have their time. It is done when the first of them is revoked.",
