@@ -17,17 +17,17 @@ var (
 	tokenLabels = append([]string{"kind", "namespace", "name"}, issuerLabels...)
 
 	tokenReady      = prometheus.NewDesc("tokensteward_token_ready", "1 if the Secret holds a valid token, else 0.", tokenLabels, nil)
-	tokenStalled    = prometheus.NewDesc("tokensteward_token_stalled", "1 while nothing gets better before a person acts, with the reason of the condition Stalled.", append(tokenLabels[:len(tokenLabels):len(tokenLabels)], "reason"), nil)
+	tokenStalled    = prometheus.NewDesc("tokensteward_token_stalled", "1 while nothing gets better before a person acts, with the reason of the condition Stalled (docs/tokens.md#conditions).", append(tokenLabels[:len(tokenLabels):len(tokenLabels)], "reason"), nil)
 	tokenExpiration = prometheus.NewDesc("tokensteward_token_expiration_timestamp_seconds", "When the token in the Secret expires. Absent if it does not, or the service does not tell.", tokenLabels, nil)
 	tokenRenewal    = prometheus.NewDesc("tokensteward_token_renewal_timestamp_seconds", "When the token in the Secret is due to be replaced.", tokenLabels, nil)
-	tokenHeld       = prometheus.NewDesc("tokensteward_token_held_since_timestamp_seconds", "Since when, past its grace period, a replaced token is kept for pods that started with it; the oldest one counts. Absent if none is.", tokenLabels, nil)
+	tokenHeld       = prometheus.NewDesc("tokensteward_token_held_since_timestamp_seconds", "Since when, past its grace period, a replaced token is kept for pods that hold it (docs/rotation.md#who-still-holds-the-previous-token); the oldest one counts. Absent if none is.", tokenLabels, nil)
 
 	issuerReady      = prometheus.NewDesc("tokensteward_issuer_ready", "1 if tokens can be asked for, else 0.", issuerLabels, nil)
 	issuerCredential = prometheus.NewDesc("tokensteward_issuer_credential_expiration_timestamp_seconds", "When the issuer's credential expires. Absent if it does not, or the service did not tell.", issuerLabels, nil)
-	issuerAvailable  = prometheus.NewDesc("tokensteward_issuer_service_available", "1 if the issuer's service answers, 0 while it is left alone because it did not.", issuerLabels, nil)
-	issuerRetained   = prometheus.NewDesc("tokensteward_issuer_retained_tokens", "Tokens in the issuer's status.retained, which were left at its service on purpose.", issuerLabels, nil)
+	issuerAvailable  = prometheus.NewDesc("tokensteward_issuer_service_available", "0 while the issuer's service is left alone because it did not answer (docs/codacy.md#limits), else 1.", issuerLabels, nil)
+	issuerRetained   = prometheus.NewDesc("tokensteward_issuer_retained_tokens", "Tokens in the issuer's status.retained, which were left at its service on purpose (docs/tokens.md#deletion).", issuerLabels, nil)
 
-	serviceBudget = prometheus.NewDesc(RequestsLeft, "How many requests may be made to a host at once now, of the burst in --service-rate-limits.", []string{"host"}, nil)
+	serviceBudget = prometheus.NewDesc(RequestsLeft, "How many requests may be made at once now to a host with a limit, of its burst in --service-rate-limits (docs/codacy.md#limits).", []string{"host"}, nil)
 )
 
 // Source is what the collector reads when it is scraped.

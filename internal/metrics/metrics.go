@@ -1,4 +1,4 @@
-// Package metrics defines the operator's own metrics. docs/metrics.md lists them, which a test holds to.
+// Package metrics defines the operator's own metrics. make generate lists them in docs/metrics.md, with their helps.
 package metrics
 
 import (
@@ -25,19 +25,19 @@ var (
 	// AuthorityDecisions counts what the authority was asked, by issuer ("-" for one that does not exist) and decision.
 	AuthorityDecisions = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tokensteward_authority_decisions_total",
-		Help: "Tokens that the built-in authority was asked about, by issuer and decision.",
+		Help: "Tokens that the built-in authority was asked about, by issuer and decision (docs/authority.md#its-metric).",
 	}, []string{"issuer", "decision"})
 
 	// OrphanedTokens counts the tokens at a service that carry a name of this installation and belong to no resource.
 	OrphanedTokens = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "tokensteward_orphaned_tokens",
-		Help: "Tokens at the issuer's service that carry a name of this installation and have belonged to no resource for an hour.",
+		Help: "Tokens at the issuer's service that carry a name of this installation and have belonged to no resource for an hour (docs/codacy.md#orphans).",
 	}, issuerLabels)
 
 	// LeftTokens counts the tokens that were left at a service when their resource was deleted.
 	LeftTokens = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tokensteward_left_tokens_total",
-		Help: "Tokens that were left at the issuer's service when their resource was deleted, as its deletionPolicy or the annotation abandon says.",
+		Help: "Tokens that were left at the issuer's service when their resource was deleted, as its deletionPolicy or the annotation abandon says (docs/tokens.md#deletion).",
 	}, issuerLabels)
 
 	// MintedTokens counts the tokens that were minted and written into a Secret, by kind of resource and by cause.
@@ -55,7 +55,7 @@ var (
 	// ServiceRequests are the requests to issuers' services: how many, and how long they took.
 	ServiceRequests = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "tokensteward_service_request_duration_seconds",
-		Help:    "Requests to the issuer's service, by operation and by the status of the answer; the code is none if there was no answer.",
+		Help:    "Requests to the issuer's service, by operation, as its API calls it, and by code, the status of the answer; none if there was none.",
 		Buckets: []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30},
 	}, append([]string{"operation", "code"}, issuerLabels...))
 )

@@ -29,7 +29,7 @@ func read(t *testing.T) *dashboard {
 	return d
 }
 
-// documented are our metrics in docs/metrics.md, which another test holds to the code, by their type.
+// documented are our metrics in docs/metrics.md, which is generated from the code, by their type.
 func documented(t *testing.T) map[string]string {
 	t.Helper()
 	page, err := os.ReadFile(root + "docs/metrics.md")
