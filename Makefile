@@ -133,7 +133,7 @@ bench: bin/manager bin/linux_amd64/manager bin/bench ## Measure the operator aga
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/assets.sh) bin/bench $(or $(BENCH),-docs docs)
 
 .PHONY: generate
-generate: bin/controller-gen bin/oapi-codegen bin/helm bin/crd-ref-docs bin/helm-docs ## Regenerate deep copies, CRDs, RBAC and docs/api-reference.md from the Go types, Codacy's client, config/default and docs/chart-values.md from the chart, and the tables of docs/metrics.md.
+generate: bin/controller-gen bin/oapi-codegen bin/helm bin/crd-ref-docs bin/helm-docs ## Regenerate deep copies, CRDs, RBAC and docs/api-reference.md from the Go types, Codacy's client, config/default and docs/chart-values.md from the chart, and the tables of docs/metrics.md and docs/flags.md.
 	bin/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	bin/controller-gen crd paths=./api/... output:crd:dir=config/crd/bases
 	cp config/crd/bases/*.yaml charts/tokensteward/files/crds/
@@ -143,7 +143,7 @@ generate: bin/controller-gen bin/oapi-codegen bin/helm bin/crd-ref-docs bin/helm
 		--output-path=docs/api-reference.md --log-level=error
 	bin/helm-docs --log-level=error --chart-search-root charts --sort-values-order file \
 		--template-files ../hack/tools/helm-docs/chart-values.md.gotmpl --output-file ../../docs/chart-values.md
-	go test ./internal/metrics -run Page -update
+	go test ./internal/metrics ./internal/manager -run Page -update
 	bin/helm template tokensteward charts/tokensteward --namespace tokensteward-system --set crds.enabled=false | \
 		sed -e '/helm.sh\/chart:/d' -e '/app.kubernetes.io\/managed-by:/d' >config/default/manifests.yaml
 

@@ -14,7 +14,8 @@ import (
 )
 
 // claims are the tokens of a service that resources have, in all namespaces that are looked after. Beyond those it is as with
-// a second cluster: names, expiries and ids tell whose a token is, and where they don't a person is asked.
+// a second cluster: names, expiries and ids tell whose a token is, and where they don't a person is asked. None of them is taken
+// over again, or taken for orphaned: docs/adopt.md, What proves it, and docs/codacy.md, Orphans.
 type claims struct {
 	// hashes by id; empty for a token whose value nobody knows.
 	hashes map[string]string

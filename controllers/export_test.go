@@ -16,9 +16,9 @@ func (r *TokenReconciler) Remembered(uid types.UID) (where []string) {
 	_, has := r.failures.last[uid]
 	r.failures.mu.Unlock()
 	note("failures", has)
-	r.sightings.mu.Lock()
-	_, has = r.sightings.last[uid]
-	r.sightings.mu.Unlock()
+	r.holderSightings.mu.Lock()
+	_, has = r.holderSightings.last[uid]
+	r.holderSightings.mu.Unlock()
 	note("sightings", has)
 	r.written.mu.Lock()
 	// That a resource was released is known until the cache shows it, or for a minute.

@@ -77,8 +77,7 @@ func (s *state) circumstances() circumstances {
 
 // note remembers that an action of a resource failed.
 func (f *failures) note(s *state, action lifecycle.Action, err *issuer.Error) {
-	problem := &lifecycle.Problem{Reason: err.Reason, Message: err.Message, Stalled: err.Stalled}
-	f.put(s, action, problem, func(next *failure) time.Duration {
+	f.put(s, action, problemFrom(err), func(next *failure) time.Duration {
 		switch {
 		case err.Stalled:
 			return max(stalledRetry, s.checkInterval)

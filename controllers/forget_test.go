@@ -46,7 +46,7 @@ func TestAnOrphanIsToldOfOnceAndForgottenWhenItIsGone(t *testing.T) {
 }
 
 func TestAResourceWithoutReplacedTokensHasNoSightings(t *testing.T) {
-	s := newSightings()
+	s := newHolderSightings()
 	s.note("a", []v1alpha1.PreviousToken{{Revision: 1}}, map[int64]sighting{1: {held: true}})
 	if len(s.last) != 1 {
 		t.Fatal("a sighting is not remembered")

@@ -270,7 +270,7 @@ func (w *fuzzWorld) run(objects []client.Object) {
 	w.r = &TokenReconciler{
 		Client: cached, Live: w.server, Clock: clock, Recorder: &fuzzRecorder{&w.log}, InstallationID: "inst01", BuiltIn: builtin.Issuer{},
 		Services: codacy.NewServices(codacy.Options{Clock: clock}), RenewDeadline: time.Hour, Namespace: "tokensteward-system",
-		obstacles: newObstacles(w.server), written: newWritten(clock), failures: newFailures(clock), orphans: newOrphans(clock), sightings: newSightings(), podLists: &singleflight.Group{},
+		obstacles: newObstacles(w.server), written: newWritten(clock), failures: newFailures(clock), orphans: newOrphans(clock), holderSightings: newHolderSightings(), podLists: &singleflight.Group{},
 		kind: kind{
 			newToken: func() v1alpha1.Token { return reflect.New(reflect.TypeOf(w.token).Elem()).Interface().(v1alpha1.Token) },
 			newList: func() client.ObjectList {

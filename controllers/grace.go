@@ -42,13 +42,21 @@ func findPrevious(status *v1alpha1.TokenStatus, matches func(v1alpha1.PreviousTo
 	return &status.PreviousTokens[at]
 }
 
+// previousFrom is a token, or an attempt, as it goes among the previous ones.
+func previousFrom(record v1alpha1.TokenRecord) v1alpha1.PreviousToken {
+	return v1alpha1.PreviousToken{
+		ID: record.ID, Revision: record.Revision, SHA256: record.SHA256, ExpirationTime: record.ExpirationTime,
+		Name: record.Name, URL: record.URL, AccountID: record.AccountID,
+	}
+}
+
 func (r *TokenReconciler) startGrace(s *state, previous *v1alpha1.PreviousToken) {
 	now := metav1.NewTime(r.Clock.Now())
 	previous.ReplacedTime, previous.RevokeTime, previous.HeldBy = &now, graceEnd(s.token.SharedSpec(), now, previous.ExpirationTime), nil
 }
 
 // graceEnd is when a token that was replaced may be revoked. If it is to be kept for who holds it, that is not before it can
-// be known: a container that starts a moment after the Secret changed may still be given the old value.
+// be known: a container that starts a moment after the Secret changed may still be given the old value. docs/rotation.md, Fields.
 func graceEnd(spec *v1alpha1.TokenSpec, replaced metav1.Time, expires *metav1.Time) *metav1.Time {
 	grace := spec.GracePeriod()
 	if wait, limited := spec.WaitForConsumers(); !limited || wait > 0 {

@@ -18,7 +18,7 @@ import (
 )
 
 // connect has an issuer connected to Codacy with the credential that its Secret holds now, and asks whose that is if it is
-// not known yet.
+// not known yet. docs/connect-codacy.md, The issuer.
 func (r *IssuerReconciler) connect(ctx context.Context, i v1alpha1.Issuer) (*verdict, error) {
 	spec := i.SharedSpec()
 	if i.Kind() == v1alpha1.KindTokenIssuer && !r.allows(spec.Codacy.URL) {
@@ -91,7 +91,7 @@ func (r *IssuerReconciler) begin(ctx context.Context, i v1alpha1.Issuer, connect
 // foundInOrder says whether the status tells of this very credential, and that it was accepted.
 func foundInOrder(status *v1alpha1.IssuerStatus, connection *codacy.Connection) bool {
 	ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady)
-	return status.Account != nil && status.CredentialSHA256 == connection.Credential() && ready != nil && ready.Reason != v1alpha1.ReasonCredentialsRefused
+	return status.Account != nil && status.CredentialSHA256 == connection.CredentialSHA256() && ready != nil && ready.Reason != v1alpha1.ReasonCredentialsRefused
 }
 
 // recheck finds out whether a connection that did not work works again.
@@ -125,6 +125,18 @@ func (r *IssuerReconciler) unavailable(connection *codacy.Connection, down *issu
 
 func connected(account v1alpha1.IssuerAccount) *verdict {
 	return &verdict{ready: true, reason: v1alpha1.ReasonAvailable, message: fmt.Sprintf("Connected as %s: tokens can be asked for.", accountName(&account))}
+}
+
+// accountName is what people call an account: its name, or else its address or id.
+func accountName(account *v1alpha1.IssuerAccount) string {
+	switch {
+	case account.Name != "":
+		return account.Name
+	case account.Email != "":
+		return account.Email
+	default:
+		return account.ID
+	}
 }
 
 // allows says whether a TokenIssuer may connect to a URL. A host without a port is that host's standard port.

@@ -256,7 +256,7 @@ func (r *IssuerReconciler) report(ctx context.Context, issuer v1alpha1.Issuer, f
 		noteRefusal(status, found)
 		if c := r.Services.Get(keyOf(issuer)); c != nil {
 			account, capabilities := c.Account(), c.Capabilities()
-			status.Account, status.CredentialSHA256 = &account, c.Credential()
+			status.Account, status.CredentialSHA256 = &account, c.CredentialSHA256()
 			if capabilities != (v1alpha1.Capabilities{}) {
 				status.Capabilities = &capabilities
 			}

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/grant"
 	"github.com/tokensteward/tokensteward/internal/resources"
 	"github.com/tokensteward/tokensteward/internal/token"
 )
@@ -103,8 +104,7 @@ func (r *IssuerReconciler) terminating(ctx context.Context, name string) (bool, 
 	if r.Scope.WithoutClusterIssuers {
 		return r.refusesWhatIsNew(ctx, name)
 	}
-	namespace := &metav1.PartialObjectMetadata{}
-	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	namespace := grant.NamespaceMetadata()
 	if err := r.Client.Get(ctx, types.NamespacedName{Name: name}, namespace); err != nil {
 		return false, fmt.Errorf("reading the namespace of the credentials Secret: %w", err)
 	}

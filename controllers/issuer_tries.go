@@ -22,10 +22,10 @@ type tries struct {
 }
 
 type try struct {
-	verdict    verdict
-	credential string
-	generation int64
-	requested  string
+	verdict          verdict
+	credentialSHA256 string
+	generation       int64
+	requested        string
 }
 
 func newTries(clk clock.PassiveClock) *tries {
@@ -33,7 +33,7 @@ func newTries(clk clock.PassiveClock) *tries {
 }
 
 func tryOf(i v1alpha1.Issuer, connection *codacy.Connection) try {
-	return try{credential: connection.Credential(), generation: i.GetGeneration(), requested: i.GetAnnotations()[v1alpha1.ReconcileRequestAnnotation]}
+	return try{credentialSHA256: connection.CredentialSHA256(), generation: i.GetGeneration(), requested: i.GetAnnotations()[v1alpha1.ReconcileRequestAnnotation]}
 }
 
 // standing is what the latest try came to, if there is no reason for another one yet.
@@ -62,7 +62,7 @@ func (t *tries) note(i v1alpha1.Issuer, connection *codacy.Connection, err error
 	noted := tryOf(i, connection)
 	noted.verdict = verdict{reason: known.Reason, message: known.Message, stalled: known.Stalled, again: t.clock.Now().Add(wait)}
 	if known.Reason == v1alpha1.ReasonCredentialsRefused {
-		noted.verdict.refused, noted.verdict.triedAt = connection.Credential(), t.clock.Now()
+		noted.verdict.refused, noted.verdict.triedAt = connection.CredentialSHA256(), t.clock.Now()
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

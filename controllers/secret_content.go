@@ -123,9 +123,20 @@ func (s *state) defaultData() map[string][]byte {
 
 // applyTo makes a Secret, new or found, into what the spec asks for. What others added to the metadata is kept.
 func (s *state) applyTo(secret *corev1.Secret, content secretContent) error {
+	keys, err := s.applyData(secret, content)
+	if err != nil {
+		return err
+	}
+	s.applyMetadata(secret, content, keys)
+	s.applyOwner(secret)
+	return nil
+}
+
+// applyData puts the token and the other keys into a Secret, and says which keys these are.
+func (s *state) applyData(secret *corev1.Secret, content secretContent) (keys []string, err error) {
 	rendered, err := s.templates.Render(s.templateData(content))
 	if err != nil {
-		return fmt.Errorf("rendering the Secret: %w", err)
+		return nil, fmt.Errorf("rendering the Secret: %w", err)
 	}
 	kept := map[string][]byte{}
 	if s.hasAdopted() {
@@ -135,14 +146,19 @@ func (s *state) applyTo(secret *corev1.Secret, content secretContent) error {
 		rendered = s.defaultData()
 		maps.DeleteFunc(rendered, func(key string, _ []byte) bool { return kept[key] != nil })
 	}
-	templatedKeys := slices.Sorted(maps.Keys(rendered))
+	keys = append(slices.Sorted(maps.Keys(rendered)), s.tokenKey)
 	rendered[s.tokenKey] = []byte(content.value.Reveal())
 	maps.Copy(kept, rendered)
 	secret.Data = kept
 	if secret.Type == "" {
 		secret.Type = corev1.SecretTypeOpaque
 	}
+	return keys, nil
+}
 
+// applyMetadata has the labels and annotations of a Secret follow the template, and say whose it is, and which token and keys of
+// ours it holds.
+func (s *state) applyMetadata(secret *corev1.Secret, content secretContent, keys []string) {
 	for _, entry := range strings.Fields(secret.Annotations[v1alpha1.TemplatedAnnotation]) {
 		switch of, key, _ := strings.Cut(entry, ":"); of {
 		case "label":
@@ -155,7 +171,7 @@ func (s *state) applyTo(secret *corev1.Secret, content secretContent) error {
 	delete(secret.Annotations, v1alpha1.TemplatedAnnotation)
 	templated := listTemplated(labels, annotations)
 	if s.hasAdopted() {
-		for _, key := range append(templatedKeys, s.tokenKey) {
+		for _, key := range keys {
 			templated = append(templated, "key:"+key)
 		}
 	}
@@ -174,16 +190,19 @@ func (s *state) applyTo(secret *corev1.Secret, content secretContent) error {
 	for key, value := range annotations {
 		metav1.SetMetaDataAnnotation(&secret.ObjectMeta, key, value)
 	}
-	if s.hasAdopted() || s.retains() { // It may outlive the resource.
+}
+
+// applyOwner has a Secret go with the resource, unless it may outlive that.
+func (s *state) applyOwner(secret *corev1.Secret) {
+	if s.hasAdopted() || s.retains() {
 		secret.OwnerReferences = s.othersReferences(secret)
-		return nil
+		return
 	}
 	isController := true
 	secret.OwnerReferences = []metav1.OwnerReference{{
 		APIVersion: v1alpha1.GroupVersion.String(), Kind: s.token.Kind(), Name: s.token.GetName(), UID: s.token.GetUID(),
 		Controller: &isController,
 	}}
-	return nil
 }
 
 // theirs are the keys of a Secret that was taken over which are not this resource's.

@@ -22,6 +22,7 @@ var errSecretRefused = errors.New("the API server refuses the Secret")
 // writeSecret puts the token of the open attempt into the Secret: value, owner, id and revision in one write. It
 // creates the Secret, or updates it at the resourceVersion that was read before the intent was recorded. If somebody
 // else wrote it since, it tries once more, provided that the attempt is still the open one and the Secret still ours.
+// docs/secrets.md, and docs/architecture.md, Minting.
 func (r *TokenReconciler) writeSecret(ctx context.Context, s *state, content secretContent) error {
 	err := r.putSecret(ctx, s, content)
 	if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {

@@ -15,12 +15,13 @@ import (
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer"
+	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 	"github.com/tokensteward/tokensteward/internal/lifecycle"
 	"github.com/tokensteward/tokensteward/internal/metrics"
 )
 
 // errFrozen ends an attempt that this process was too slow, or too long asleep, to carry on.
-var errFrozen = errors.New("the attempt to mint took longer than the leader's renew deadline; it is begun anew")
+var errFrozen = errors.New("writing down the intent to mint took longer than the leader's renew deadline; the service is not asked, and the attempt is settled")
 
 // act does what was decided, and nothing else in this package creates or revokes anything at a service.
 func (r *TokenReconciler) act(ctx context.Context, s *state, plan lifecycle.Plan) error {
@@ -37,7 +38,7 @@ func (r *TokenReconciler) act(ctx context.Context, s *state, plan lifecycle.Plan
 		return r.rewriteSecret(ctx, s)
 	case lifecycle.Finish:
 		pending := s.token.SharedStatus().Pending
-		r.finish(s, issuedToken{id: pending.ID, name: pending.Name, sha256: pending.SHA256, expires: timeOf(pending.ExpirationTime)})
+		r.finish(s, mintedToken{id: pending.ID, name: pending.Name, sha256: pending.SHA256, expires: timeOf(pending.ExpirationTime)})
 		return nil
 	case lifecycle.Settle:
 		return r.settle(ctx, s)
@@ -84,23 +85,17 @@ func (r *TokenReconciler) mint(ctx context.Context, s *state, plan lifecycle.Pla
 		return fmt.Errorf("preparing to mint: %w", err)
 	}
 	if attempt.Release != nil {
-		s.toRelease = append(s.toRelease, attempt.Release)
+		s.mintLocks = append(s.mintLocks, attempt.Release)
 	}
 
 	status := s.token.SharedStatus()
-	if missing, _ := s.sight(); missing {
+	if missing, _ := s.lookedUp(); missing {
 		s.missing = status.Token.Revision
 	}
 	r.takesOutOfSecret(s, s.observedSecret().SHA256)
-	s.cause = metrics.CauseDue
-	if plan.Unscheduled {
-		s.cause = metrics.CauseLost
-	}
-	if s.currentIsCompromised() {
-		s.cause = metrics.CauseRequested
-	}
+	s.cause = s.rotationCause(plan)
 	if asked := v1alpha1.RotateRequest(s.token); asked != "" {
-		status.LastRotateRequest, s.cause = asked, metrics.CauseRequested
+		status.LastRotateRequest = asked
 		if now := metav1.NewTime(r.Clock.Now()); status.RenewalTime != nil && now.Before(status.RenewalTime) {
 			status.RenewalTime = &now // Should nothing come of this attempt, the token is still due.
 		}
@@ -123,7 +118,7 @@ func (r *TokenReconciler) mint(ctx context.Context, s *state, plan lifecycle.Pla
 			s.dropAttempt()
 			return err
 		}
-		s.release() // Its record tells what there was before; it is settled as any other.
+		s.unlockMints() // Its record tells what there was before; it is settled as any other.
 		ctrl.LoggerFrom(ctx).Info("A mint had no answer; finding out what became of it", "revision", plan.Revision, "reason", failed.Reason, "message", failed.Message)
 		return nil
 	}
@@ -133,6 +128,18 @@ func (r *TokenReconciler) mint(ctx context.Context, s *state, plan lifecycle.Pla
 	r.failures.succeeded(s, lifecycle.Mint)
 	r.recordMinted(ctx, s, minted)
 	return r.writeAndFinish(ctx, s, minted)
+}
+
+// rotationCause is why another token takes the place of the one in the Secret.
+func (s *state) rotationCause(plan lifecycle.Plan) string {
+	switch {
+	case s.currentIsCompromised() || v1alpha1.RotateRequest(s.token) != "":
+		return metrics.CauseRequested
+	case plan.Unscheduled:
+		return metrics.CauseLost
+	default:
+		return metrics.CauseDue
+	}
 }
 
 // recordMinted writes down which token came of an attempt whose token nothing else tells from others, before anybody sees
@@ -167,28 +174,26 @@ func (r *TokenReconciler) writeAndFinish(ctx context.Context, s *state, minted i
 	if err != nil {
 		return err
 	}
-	r.finish(s, issuedToken{id: minted.ID, name: minted.Name, sha256: minted.Value.SHA256(), expires: minted.ExpirationTime})
+	r.finish(s, mintedToken{id: minted.ID, name: minted.Name, sha256: minted.Value.SHA256(), expires: minted.ExpirationTime})
 	return nil
 }
 
-// issuedToken is what status records of a token, beside what the attempt to mint it does.
-type issuedToken struct {
+// mintedToken is what status records of a token, beside what the attempt to mint it does.
+type mintedToken struct {
 	id, name, sha256 string
 	// expires is zero if the token does not, or the service does not tell.
 	expires time.Time
 }
 
 // finish closes the open attempt: the Secret holds its token, which thereby is the current one.
-func (r *TokenReconciler) finish(s *state, issued issuedToken) {
+func (r *TokenReconciler) finish(s *state, minted mintedToken) {
 	status := s.token.SharedStatus()
 	now := metav1.NewTime(r.Clock.Now())
 	if current := status.Token; current != nil {
-		status.PreviousTokens = append(status.PreviousTokens, v1alpha1.PreviousToken{
-			ID: current.ID, Name: current.Name, Revision: current.Revision, SHA256: current.SHA256, ExpirationTime: current.ExpirationTime,
-			URL: current.URL, AccountID: current.AccountID,
-			ReplacedTime: &now, RevokeTime: graceEnd(s.token.SharedSpec(), now, current.ExpirationTime),
-		})
-		s.replaced = status.PreviousTokens[len(status.PreviousTokens)-1].DeepCopy()
+		previous := previousFrom(current.Record())
+		previous.ReplacedTime, previous.RevokeTime = &now, graceEnd(s.token.SharedSpec(), now, current.ExpirationTime)
+		status.PreviousTokens = append(status.PreviousTokens, previous)
+		s.replaced = previous.DeepCopy()
 		if status.RestartTime = nil; len(s.token.SharedSpec().RolloutRestartTargets) > 0 {
 			restart := metav1.NewTime(now.Add(secretLag))
 			status.RestartTime = &restart
@@ -197,10 +202,10 @@ func (r *TokenReconciler) finish(s *state, issued issuedToken) {
 	pending := status.Pending
 	spec := s.token.SharedSpec()
 	share := rand.Float64() //nolint:gosec // A spread, not a secret.
-	renewal := metav1.NewTime(lifecycle.RenewalTime(pending.StartTime.Time, issued.expires, spec.TokenDuration(), spec.TokenRenewBefore(), share))
+	renewal := metav1.NewTime(lifecycle.RenewalTime(pending.StartTime.Time, minted.expires, spec.TokenDuration(), spec.TokenRenewBefore(), share))
 	status.Token = &v1alpha1.IssuedToken{
-		ID: issued.id, Name: issued.name, Revision: pending.Revision, SHA256: issued.sha256, IssueTime: pending.StartTime,
-		ExpirationTime: expiration(issued.expires), URL: pending.URL, AccountID: pending.AccountID,
+		ID: minted.id, Name: minted.name, Revision: pending.Revision, SHA256: minted.sha256, IssueTime: pending.StartTime,
+		ExpirationTime: expiration(minted.expires), URL: pending.URL, AccountID: pending.AccountID,
 	}
 	status.RenewalTime = &renewal
 	status.SecretRef = &v1alpha1.SecretReference{Name: v1alpha1.SecretName(s.token)}
@@ -259,19 +264,18 @@ func (r *TokenReconciler) revoke(ctx context.Context, s *state, revisions []int6
 // referenceTo is what the status records of a token or a closed attempt, and whether anybody can have seen the token.
 func (s *state) referenceTo(revision int64) (reference issuer.Reference, seen, ok bool) {
 	status := s.token.SharedStatus()
-	reference = issuer.Reference{Kind: s.token.Kind(), Subject: s.token.Subject(), UID: s.token.GetUID()}
-	if current := status.Token; current != nil && current.Revision == revision {
-		reference.ID, reference.SHA256, reference.Name = current.ID, current.SHA256, current.Name
-		reference.URL, reference.AccountID, reference.ExpirationTime = current.URL, current.AccountID, timeOf(current.ExpirationTime)
-		return reference, true, true
+	for _, record := range status.Records() {
+		if record.Revision != revision {
+			continue
+		}
+		previous := previousOf(status, revision)
+		return issuer.Reference{
+			Kind: s.token.Kind(), Subject: s.token.Subject(), UID: s.token.GetUID(),
+			ID: record.ID, SHA256: record.SHA256, Name: record.Name, ExpirationTime: timeOf(record.ExpirationTime),
+			URL: record.URL, AccountID: record.AccountID,
+		}, previous == nil || previous.ReplacedTime != nil, true
 	}
-	previous := previousOf(status, revision)
-	if previous == nil {
-		return reference, false, false
-	}
-	reference.ID, reference.SHA256, reference.Name = previous.ID, previous.SHA256, previous.Name
-	reference.URL, reference.AccountID, reference.ExpirationTime = previous.URL, previous.AccountID, timeOf(previous.ExpirationTime)
-	return reference, previous.ReplacedTime != nil, true
+	return issuer.Reference{}, false, false
 }
 
 // noteDead notes for the Events which tokens are struck off, and how it is known that they are gone.
@@ -294,37 +298,8 @@ func (s *state) strikeOff(revisions ...int64) {
 	}
 }
 
-// look finds out whether the service still has the tokens that resources have, and whether it has some of ours that none
-// has.
-func (r *TokenReconciler) look(ctx context.Context, s *state) error {
-	const busy = 2 * time.Second
-	own := &claims{hashes: map[string]string{}, names: map[string]bool{}}
-	own.add(s.token, s.url)
-	_, due := s.sight()
-	named, done, err := s.codacy.Look(ctx, s.token.Kind(), s.token.Subject(), due, func(id string) (string, bool) {
-		sha256, ok := own.hashes[id]
-		return sha256, ok
-	})
-	if err != nil {
-		return fmt.Errorf("looking tokens up: %w", err)
-	}
-	if !done {
-		r.failures.postpone(s, lifecycle.Look, busy)
-		s.failures = r.failures.of(s)
-		return nil
-	}
-	r.failures.succeeded(s, lifecycle.Look)
-	s.failures = r.failures.of(s)
-	if s.token.Kind() != v1alpha1.KindProjectToken {
-		return nil // Tokens of accounts have no names.
-	}
-	orphaned, err := r.findOrphans(ctx, s, named)
-	if err != nil {
-		return err
-	}
-	if !mayRevokeOrphans(s.orphanPolicy, &r.Scope) || len(orphaned) == 0 {
-		return nil
-	}
+// revokeOrphans ends tokens of this installation that no resource has, unless a Secret names them.
+func (r *TokenReconciler) revokeOrphans(ctx context.Context, s *state, orphaned []codacy.Named) error {
 	kept, err := r.inSomeSecret(ctx)
 	if err != nil {
 		return err

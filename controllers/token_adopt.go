@@ -59,7 +59,7 @@ func (r *TokenReconciler) adopt(ctx context.Context, s *state) error {
 		Left: leftThere.hashes,
 	})
 	if err == nil {
-		s.toRelease = append(s.toRelease, found.Release)
+		s.mintLocks = append(s.mintLocks, found.Release)
 	}
 	if failure := failed(); failure != nil {
 		return failure

@@ -26,9 +26,9 @@ const (
 	podPage = 500
 )
 
-// sightings remember who was found to hold replaced tokens, by resource and revision. They are forgotten with the process,
+// holderSightings remember who was found to hold replaced tokens, by resource and revision. They are forgotten with the process,
 // which costs a list of pods. docs/rotation.md, Who still holds the previous token.
-type sightings struct {
+type holderSightings struct {
 	mu   sync.Mutex
 	last map[types.UID]map[int64]sighting
 }
@@ -41,10 +41,12 @@ type sighting struct {
 	again time.Time
 }
 
-func newSightings() *sightings { return &sightings{last: map[types.UID]map[int64]sighting{}} }
+func newHolderSightings() *holderSightings {
+	return &holderSightings{last: map[types.UID]map[int64]sighting{}}
+}
 
 // of is what was found out about a replaced token; the zero sighting: nothing.
-func (s *sightings) of(uid types.UID, previous *v1alpha1.PreviousToken) sighting {
+func (s *holderSightings) of(uid types.UID, previous *v1alpha1.PreviousToken) sighting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found := s.last[uid][previous.Revision]
@@ -55,7 +57,7 @@ func (s *sightings) of(uid types.UID, previous *v1alpha1.PreviousToken) sighting
 }
 
 // note remembers what was found out about tokens, and forgets what is not among the previous ones any more.
-func (s *sightings) note(uid types.UID, previous []v1alpha1.PreviousToken, found map[int64]sighting) {
+func (s *holderSightings) note(uid types.UID, previous []v1alpha1.PreviousToken, found map[int64]sighting) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	kept := map[int64]sighting{}
@@ -73,7 +75,7 @@ func (s *sightings) note(uid types.UID, previous []v1alpha1.PreviousToken, found
 	}
 }
 
-func (s *sightings) forget(uid types.UID) {
+func (s *holderSightings) forget(uid types.UID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.last, uid)
@@ -123,7 +125,7 @@ func (r *TokenReconciler) seekHolders(ctx context.Context, s *state, revisions [
 		}
 		found[revision] = sighting{replaced: previous.ReplacedTime.Time, held: len(names) > 0 || forbidden, again: again}
 	}
-	r.sightings.note(s.token.GetUID(), status.PreviousTokens, found)
+	r.holderSightings.note(s.token.GetUID(), status.PreviousTokens, found)
 	return nil
 }
 

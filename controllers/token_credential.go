@@ -26,7 +26,7 @@ func (r *TokenReconciler) observeUse(ctx context.Context, s *state) error {
 	var err error
 	s.takers, err = r.takersOf(ctx, s)
 	for _, i := range s.takers {
-		s.asking = append(s.asking, r.credentialsIn(i)...)
+		s.asking = append(s.asking, r.credentialHashesOf(i)...)
 	}
 	if err != nil || s.token.GetDeletionTimestamp().IsZero() || v1alpha1.Abandoned(s.token) {
 		return err // Who abandons it gives up who needs it.
@@ -83,11 +83,11 @@ func (s *state) inUse(sha256 string) bool {
 	return sha256 != "" && slices.Contains(s.asking, sha256)
 }
 
-// credentialsIn are the hashes of the credentials that an issuer asks its service with, and did when it was connected last.
-func (r *TokenReconciler) credentialsIn(i v1alpha1.Issuer) []string {
+// credentialHashesOf are the hashes of the credentials that an issuer asks its service with, and did when it was connected last.
+func (r *TokenReconciler) credentialHashesOf(i v1alpha1.Issuer) []string {
 	hashes := []string{i.SharedStatus().CredentialSHA256}
 	if c := r.Services.Get(keyOf(i)); c != nil {
-		hashes = append(hashes, c.Credential())
+		hashes = append(hashes, c.CredentialSHA256())
 	}
 	return hashes
 }
@@ -101,7 +101,7 @@ func (r *TokenReconciler) credentialOfOthers(ctx context.Context, s *state, valu
 	}
 	for _, i := range issuers {
 		taken := slices.ContainsFunc(s.takers, func(taker v1alpha1.Issuer) bool { return keyOf(taker) == keyOf(i) })
-		if !taken && i.SharedSpec().Codacy != nil && slices.Contains(r.credentialsIn(i), value.SHA256()) {
+		if !taken && i.SharedSpec().Codacy != nil && slices.Contains(r.credentialHashesOf(i), value.SHA256()) {
 			return &issuer.Error{
 				Reason: v1alpha1.ReasonAdoptionRefused, Stalled: true,
 				Message: fmt.Sprintf("The Secret %q holds the credential of an issuer, which would be revoked when it is replaced. "+

@@ -187,18 +187,6 @@ func madeElsewhere(i v1alpha1.Issuer, url string) *lifecycle.Problem {
 	}
 }
 
-// accountName is what people call an account: its name, or else its address or id.
-func accountName(account *v1alpha1.IssuerAccount) string {
-	switch {
-	case account.Name != "":
-		return account.Name
-	case account.Email != "":
-		return account.Email
-	default:
-		return account.ID
-	}
-}
-
 // later has a resource looked at again, and then before those that nothing is known to be due for: what comes from the first
 // list after a start has a low priority, which would stay with it.
 func later(wait time.Duration) reconcile.Result {

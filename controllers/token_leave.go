@@ -48,22 +48,13 @@ func (r *TokenReconciler) leaveBehind(ctx context.Context, s *state, revisions [
 
 // remainsOf is what the status records of tokens, or the open attempt, in the words of the issuer's.
 func (s *state) remainsOf(revisions []int64, now metav1.Time) (left []v1alpha1.RetainedToken) {
-	status := s.token.SharedStatus()
 	owner := fmt.Sprintf("%s/%s/%s", s.token.Kind(), s.token.GetNamespace(), s.token.GetName())
-	add := func(revision int64, id, name, sha256 string, expires *metav1.Time) {
-		if slices.Contains(revisions, revision) {
-			left = append(left, v1alpha1.RetainedToken{Owner: owner, ID: id, Name: name, SHA256: sha256, ExpirationTime: expires, RetainedTime: now})
+	for _, record := range s.token.SharedStatus().Records() {
+		if slices.Contains(revisions, record.Revision) {
+			left = append(left, v1alpha1.RetainedToken{
+				Owner: owner, ID: record.ID, Name: record.Name, SHA256: record.SHA256, ExpirationTime: record.ExpirationTime, RetainedTime: now,
+			})
 		}
-	}
-	for i := range status.PreviousTokens {
-		p := &status.PreviousTokens[i]
-		add(p.Revision, p.ID, p.Name, p.SHA256, p.ExpirationTime)
-	}
-	if current := status.Token; current != nil {
-		add(current.Revision, current.ID, current.Name, current.SHA256, current.ExpirationTime)
-	}
-	if pending := status.Pending; pending != nil {
-		add(pending.Revision, pending.ID, pending.Name, pending.SHA256, pending.ExpirationTime)
 	}
 	return left
 }

@@ -58,10 +58,10 @@ type state struct {
 	// secretTried: a dry run in this reconcile showed that it can be written.
 	secretTried bool
 	// tokenKey is the key of the token in it, owner the annotation that makes it ours, and templates its other keys.
-	tokenKey  string
-	owner     string
-	templates *secrettemplate.Set
-	sightings *sightings
+	tokenKey        string
+	owner           string
+	templates       *secrettemplate.Set
+	holderSightings *holderSightings
 	// builtIn: the issuer is.
 	builtIn bool
 	// takers are the issuers that take their credential from the Secret, asking are the hashes of what they ask their services
@@ -84,8 +84,8 @@ type state struct {
 	heldSince []int64
 	// missing is the revision that is replaced because the service does not have it any more; 0: none.
 	missing int64
-	// toRelease is to be called once the status is written.
-	toRelease []func()
+	// mintLocks are to be given back, each by its call, once the status is written.
+	mintLocks []func()
 	// released: the finalizer is gone, and the resource with it.
 	released bool
 }
@@ -100,7 +100,7 @@ func (r *TokenReconciler) observe(ctx context.Context, key types.NamespacedName)
 		return nil, nil // What the cache lacks is on its way, and comes with an event of its own.
 	}
 	stored.SetManagedFields(nil)
-	s := &state{stored: stored, token: stored.DeepCopyObject().(v1alpha1.Token), sightings: r.sightings}
+	s := &state{stored: stored, token: stored.DeepCopyObject().(v1alpha1.Token), holderSightings: r.holderSightings}
 	s.owner = fmt.Sprintf("%s/%s/%s/%s/%s", r.InstallationID, stored.Kind(), stored.GetNamespace(), stored.GetName(), stored.GetUID())
 	r.observeStatus(s)
 
@@ -132,8 +132,7 @@ func (r *TokenReconciler) observeNamespace(ctx context.Context, s *state) (grant
 	if r.Scope.WithoutClusterIssuers {
 		return grant.Namespace{Name: name}, nil
 	}
-	namespace := &metav1.PartialObjectMetadata{}
-	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	namespace := grant.NamespaceMetadata()
 	err := r.Client.Get(ctx, types.NamespacedName{Name: name}, namespace)
 	if apierrors.IsNotFound(err) {
 		err = r.Live.Get(ctx, types.NamespacedName{Name: name}, namespace)
@@ -149,12 +148,12 @@ func (r *TokenReconciler) observeNamespace(ctx context.Context, s *state) (grant
 	return grant.Namespace{Name: name, Labels: namespace.Labels}, nil
 }
 
-// release lets others mint where this reconcile has minted.
-func (s *state) release() {
-	for _, release := range s.toRelease {
-		release()
+// unlockMints lets others mint where this reconcile has minted.
+func (s *state) unlockMints() {
+	for _, unlock := range s.mintLocks {
+		unlock()
 	}
-	s.toRelease = nil
+	s.mintLocks = nil
 }
 
 // observeStatus takes from the status what outlasts a reconcile.
@@ -262,7 +261,7 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 			Revision: current.Revision, SHA256: current.SHA256, Expires: timeOf(current.ExpirationTime),
 			InUse: s.inUse(current.SHA256), Refused: s.isRefused(current.SHA256),
 		}
-		o.Missing, o.LookAt = s.sight()
+		o.Missing, o.LookAt = s.lookedUp()
 	}
 	if pending := status.Pending; pending != nil {
 		o.Pending = &lifecycle.Token{Revision: pending.Revision, SHA256: pending.SHA256, Expires: timeOf(pending.ExpirationTime)}
@@ -273,7 +272,7 @@ func (s *state) observation(now time.Time) lifecycle.Observation {
 	compromised, _ := v1alpha1.CompromisedRevision(s.token)
 	for i := range status.PreviousTokens {
 		previous := &status.PreviousTokens[i]
-		seen := s.sightings.of(s.token.GetUID(), previous)
+		seen := s.holderSightings.of(s.token.GetUID(), previous)
 		observed := lifecycle.Token{
 			Revision: previous.Revision, SHA256: previous.SHA256, Expires: timeOf(previous.ExpirationTime),
 			Replaced: timeOf(previous.ReplacedTime), RevokeAt: timeOf(previous.RevokeTime),
@@ -294,15 +293,6 @@ func (s *state) currentIsCompromised() bool {
 	current := s.token.SharedStatus().Token
 	compromised, _ := v1alpha1.CompromisedRevision(s.token)
 	return current != nil && current.Revision == compromised
-}
-
-// sight is whether the service was seen not to have the current token any more, and when to look next.
-func (s *state) sight() (missing bool, next time.Time) {
-	current := s.token.SharedStatus().Token
-	if s.codacy == nil || current == nil {
-		return false, time.Time{}
-	}
-	return s.codacy.Sight(s.token.Kind(), s.token.Subject(), current.ID, current.IssueTime.Time)
 }
 
 func (s *state) observedSecret() lifecycle.Secret {

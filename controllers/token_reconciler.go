@@ -69,21 +69,21 @@ type TokenReconciler struct {
 	BuiltIn issuer.Issuer
 	// Services are the connections of the issuers with spec.codacy.
 	Services *codacy.Services
-	// RenewDeadline is the leader election's: an attempt recorded longer ago may have been taken over by a new leader,
-	// and is not carried on.
+	// RenewDeadline is the leader election's: if it took longer to write an intent down, there may be a new leader, and the
+	// service is not asked.
 	RenewDeadline time.Duration
 	// Namespace is the operator's own, where ClusterTokenIssuers have their credentials.
 	Namespace string
 	// Scope is what the installation looks after.
 	Scope Scope
 
-	kind      kind
-	obstacles *obstacles
-	written   *written
-	failures  *failures
-	orphans   *orphans
-	sightings *sightings
-	podLists  *singleflight.Group
+	kind            kind
+	obstacles       *obstacles
+	written         *written
+	failures        *failures
+	orphans         *orphans
+	holderSightings *holderSightings
+	podLists        *singleflight.Group
 }
 
 // kind is what the engine needs to know of a kind of token.
@@ -112,7 +112,7 @@ func (r *TokenReconciler) setup(mgr ctrl.Manager, k kind) error {
 		}
 	}
 	r.obstacles, r.written, r.failures, r.orphans = newObstacles(r.Live), newWritten(r.Clock), newFailures(r.Clock), newOrphans(r.Clock)
-	r.sightings, r.podLists = newSightings(), &singleflight.Group{}
+	r.holderSightings, r.podLists = newHolderSightings(), &singleflight.Group{}
 	afterSetup(r)
 	tokens := ctrl.NewControllerManagedBy(mgr).
 		Named(strings.ToLower(prototype.Kind())).
@@ -175,7 +175,7 @@ func (r *TokenReconciler) enqueue() handler.Funcs {
 func (r *TokenReconciler) forget(uid types.UID) {
 	r.written.forget(uid)
 	r.failures.forget(uid)
-	r.sightings.forget(uid)
+	r.holderSightings.forget(uid)
 }
 
 // forgetsIssuers passes everything, and drops what is remembered of an issuer that is gone.
@@ -225,7 +225,7 @@ func (r *TokenReconciler) Reconcile(ctx context.Context, request reconcile.Reque
 	if err != nil || s == nil {
 		return reconcile.Result{}, err
 	}
-	defer s.release()
+	defer s.unlockMints()
 	var plan lifecycle.Plan
 	for range maxSteps {
 		plan = lifecycle.Decide(s.observation(r.Clock.Now()))

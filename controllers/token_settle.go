@@ -16,14 +16,14 @@ import (
 
 // settle closes an attempt that another process, or an earlier reconcile, began and whose value is not in the Secret.
 // What it made stays among the previous tokens, and valid, until the Secret holds a later revision: its own write of the
-// Secret may still be under way, and no value may be seen there that is refused.
+// Secret may still be under way, and no value may be seen there that is refused. docs/architecture.md, Settling.
 func (r *TokenReconciler) settle(ctx context.Context, s *state) error {
 	status := s.token.SharedStatus()
 	pending := status.Pending
 	known, failed := r.knower(ctx, pending.URL)
 	settlement, err := s.issuer.Settle(ctx, issuer.Inquiry{
 		Kind: s.token.Kind(), Subject: s.token.Subject(), UID: s.token.GetUID(), Record: *pending, Now: r.Clock.Now(),
-		Known: known, Disowned: s.disowned, Held: s.held(pending.Revision),
+		Known: known, Disowned: s.disowned, InSecret: s.inSecretFor(pending.Revision),
 	})
 	if err == nil {
 		err = failed()
@@ -32,10 +32,7 @@ func (r *TokenReconciler) settle(ctx context.Context, s *state) error {
 		return fmt.Errorf("finding out what became of an attempt to mint: %w", err)
 	}
 	r.failures.succeeded(s, lifecycle.Settle)
-	closed := v1alpha1.PreviousToken{
-		ID: pending.ID, Name: pending.Name, Revision: pending.Revision, SHA256: pending.SHA256, ExpirationTime: pending.ExpirationTime,
-		URL: pending.URL, AccountID: pending.AccountID,
-	}
+	closed := previousFrom(pending.Record())
 	if pending.URL != "" {
 		now := metav1.NewTime(r.Clock.Now())
 		closed.ClosedTime = &now
@@ -81,8 +78,8 @@ func (s *state) mayWrite() bool {
 		s.observedSecret().Conflict == nil && s.secretRefused == nil
 }
 
-// held is what the Secret holds, if it was written for a revision.
-func (s *state) held(revision int64) token.Value {
+// inSecretFor is what the Secret holds, if it was written for a revision.
+func (s *state) inSecretFor(revision int64) token.Value {
 	if !s.writtenFor(revision) {
 		return token.Value{}
 	}

@@ -117,7 +117,7 @@ const (
 	// ReasonRevocationUnproven: the service says that a token is not there, and does not prove it.
 	ReasonRevocationUnproven = "RevocationUnproven"
 	// ReasonMintStorm: five tokens were minted within an hour, none of them because it was due. Something undoes what the
-	// operator does; nothing more is minted before the spec changes.
+	// operator does; nothing more is minted before the spec changes or somebody asks for a rotation.
 	ReasonMintStorm = "MintStorm"
 	// ReasonRevisionsUsedUp: the status has the highest revision that there can be, which the operator never wrote.
 	ReasonRevisionsUsedUp = "RevisionsUsedUp"

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -37,17 +36,11 @@ func (r read) issuer(ctx context.Context, name string) (*v1alpha1.ClusterTokenIs
 }
 
 func (r read) namespace(ctx context.Context, name string) (grant.Namespace, bool, error) {
-	found := namespaceMetadata()
+	found := grant.NamespaceMetadata()
 	if err := r.reader.Get(ctx, types.NamespacedName{Name: name}, found); err != nil {
 		return grant.Namespace{}, false, client.IgnoreNotFound(err)
 	}
 	return grant.Namespace{Name: name, Labels: found.Labels}, true, nil
-}
-
-func namespaceMetadata() *metav1.PartialObjectMetadata {
-	metadata := &metav1.PartialObjectMetadata{}
-	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	return metadata
 }
 
 // followed are facts that informers keep up to date: at every request they are wanted, and a cache would copy them each time.
@@ -61,7 +54,7 @@ type followed struct {
 
 func newFollowed(ctx context.Context, informers cache.Informers) (*followed, error) {
 	f := &followed{issuers: map[string]*v1alpha1.ClusterTokenIssuer{}, namespaces: map[string]grant.Namespace{}}
-	for _, o := range []client.Object{&v1alpha1.ClusterTokenIssuer{}, namespaceMetadata()} {
+	for _, o := range []client.Object{&v1alpha1.ClusterTokenIssuer{}, grant.NamespaceMetadata()} {
 		registration, err := follow(ctx, informers, o, f.put, f.remove)
 		if err != nil {
 			return nil, fmt.Errorf("watching issuers and namespaces: %w", err)

@@ -13,7 +13,7 @@ import (
 )
 
 // Freshness knows for how long the cache has been without a watch. A replica that is cut off from the API server would
-// otherwise go on to accept what was revoked long ago.
+// otherwise go on to accept what was revoked long ago. docs/authority.md, When it can't tell, and docs/adr/0028.
 type Freshness struct {
 	clock clock.PassiveClock
 

@@ -67,7 +67,7 @@ func New(streams genericiooptions.IOStreams, clk clock.Clock, version string) *c
 	root.SetErr(streams.ErrOut)
 	p.flags.AddFlags(root.PersistentFlags())
 	root.PersistentFlags().StringVar(&p.operatorNamespace, "operator-namespace", "tokensteward-system", "The namespace that Tokensteward is installed in.")
-	root.AddCommand(p.list(), p.rotate(), p.revoke(), p.verify(), p.inject(), p.orphans(), p.status())
+	root.AddCommand(p.list(), p.rotate(), p.revoke(), p.verify(), p.inject(), p.generate(), p.orphans(), p.status())
 	return root
 }
 

@@ -1,10 +1,12 @@
 // Package grant judges who may have which token, and what a token may reach. It is pure: the engine asks it before
 // it mints, and the authority asks it again at every request, so that a change of an issuer is followed at once.
+// docs/clustertokenissuer.md, spec.builtIn and spec.grants.
 package grant
 
 import (
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -15,6 +17,13 @@ import (
 type Namespace struct {
 	Name   string
 	Labels map[string]string
+}
+
+// NamespaceMetadata is what is read of a namespace: a grant looks at nothing else in it.
+func NamespaceMetadata() *metav1.PartialObjectMetadata {
+	metadata := &metav1.PartialObjectMetadata{}
+	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	return metadata
 }
 
 // AccountKnown says whether a built-in issuer lists an account.

@@ -1,4 +1,4 @@
-// Package issuer is the contract between the engine and a service that hands out tokens.
+// Package issuer is the contract between the engine and a service that hands out tokens. docs/architecture.md, Issuers.
 package issuer
 
 import (
@@ -93,9 +93,9 @@ type Inquiry struct {
 	// user said that it is somebody else's.
 	Known    func(id string) (sha256 string, known bool)
 	Disowned func(id string) bool
-	// Held is what the resource's Secret holds, if that was written for the revision of the attempt. Whoever may edit the
+	// InSecret is what the resource's Secret holds, if that was written for the revision of the attempt. Whoever may edit the
 	// Secret may have put it there.
-	Held token.Value
+	InSecret token.Value
 }
 
 // Settlement is what Settle found: one of these, or nothing at all.

@@ -232,7 +232,8 @@ const (
 	ExpiryMargin = time.Hour
 )
 
-// rules are asked in this order; the first that has a plan is followed. Each has a test of its name.
+// rules are asked in this order; the first that has a plan is followed. Each has a test of its name. They are in rules.go and
+// rules_deleting.go. docs/architecture.md, One reconcile.
 var rules = []struct {
 	name  string
 	judge func(*Observation) *Plan

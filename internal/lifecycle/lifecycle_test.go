@@ -1,7 +1,10 @@
 package lifecycle
 
 import (
+	"fmt"
+	"os"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -29,6 +32,29 @@ var decisions = map[string]map[string]decision{
 	"the Secret's other keys and metadata follow the spec":                     rewrites,
 	"the service is looked at now and then":                                    looks,
 	"otherwise there is nothing to do":                                         waits,
+}
+
+func TestThePageHasTheRulesInTheirOrder(t *testing.T) {
+	page, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(page), "The rules, in their order:\n\n")
+	list, _, _ = strings.Cut(list, "\n\n")
+	var numbered []string
+	for line := range strings.Lines(list) {
+		if !strings.HasPrefix(line, " ") {
+			numbered = append(numbered, strings.TrimSpace(line))
+		}
+	}
+	if len(numbered) != len(rules) {
+		t.Fatalf("docs/architecture.md has %d rules, but there are %d", len(numbered), len(rules))
+	}
+	for i, rule := range rules {
+		if want := fmt.Sprintf("%d. %s", i+1, rule.name); !strings.HasPrefix(numbered[i], want) {
+			t.Errorf("docs/architecture.md has %q, want %q", numbered[i], want)
+		}
+	}
 }
 
 func TestEveryRuleDecidesItsCases(t *testing.T) {

@@ -13,9 +13,7 @@ import (
 	"strconv"
 	"time"
 
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/selection"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -47,13 +45,6 @@ func Scheme() *runtime.Scheme {
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 	return scheme
 }
-
-// ours selects the Secrets that the operator follows.
-var ours = func() labels.Selector {
-	requirement, err := labels.NewRequirement(v1alpha1.ManagedLabel, selection.In, []string{v1alpha1.ManagedTokens, v1alpha1.ManagedCredentials})
-	utilruntime.Must(err)
-	return labels.NewSelector().Add(*requirement)
-}()
 
 // How fast a connection that died in silence is found out, so that a watch on it counts as lost: client-go pings a
 // connection after so many seconds without traffic, and gives it up after so many without an answer.

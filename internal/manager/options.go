@@ -18,6 +18,9 @@ import (
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 )
 
+// leastStaleness is the least --authority-max-staleness: detection, and a moment for a watch that was lost to come back.
+const leastStaleness = detection + 5*time.Second
+
 // Options are the operator's flags.
 type Options struct {
 	Namespace      string
@@ -75,7 +78,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 		"Let only one of several replicas mint and revoke. Every replica checks tokens.")
 	flags.DurationVar(&o.LeaseDuration, "leader-elect-lease-duration", 15*time.Second, "How long a leader that is not heard of stays the leader.")
 	flags.DurationVar(&o.RenewDeadline, "leader-elect-renew-deadline", 10*time.Second,
-		"How long a leader tries to renew its lease before it gives up. A mint that takes longer is not carried on.")
+		"How long a leader tries to renew its lease before it gives up. "+
+			"If it takes longer to write down that a token is about to be made, the service is not asked for it.")
 	flags.DurationVar(&o.RetryPeriod, "leader-elect-retry-period", 2*time.Second, "How long replicas wait between tries to lead.")
 	flags.StringSliceVar(&o.AllowedHosts, "allowed-hosts", []string{"app.codacy.com"},
 		"Hosts, each with :port if it is not 443, that a TokenIssuer may connect to: whoever may create one decides where a Secret's value is sent. A ClusterTokenIssuer may connect anywhere.")
@@ -89,7 +93,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.AuthorityDNSNames, "authority-dns-names", nil,
 		"Names, besides those of the Service tokensteward-authority and localhost, for the self-made certificate.")
 	flags.DurationVar(&o.AuthorityMaxStaleness, "authority-max-staleness", 30*time.Second,
-		"How long a replica that is cut off from the API server goes on to answer from what it knows; then it answers 503 and is not ready. At least 15s.")
+		fmt.Sprintf("How long a replica that is cut off from the API server goes on to answer from what it knows; "+
+			"then it answers 503 and is not ready. At least %s.", leastStaleness))
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", "0", "Where metrics are served; 0 turns them off.")
 	flags.BoolVar(&o.MetricsAuthentication, "metrics-authentication", true,
 		"Serve metrics over HTTPS, and to those alone whom the API server knows and allows to get /metrics. Without, they are served over HTTP to everybody.")
@@ -130,8 +135,9 @@ func (o *Options) Validate() error {
 	if _, _, err := net.SplitHostPort(o.AuthorityAddress); err != nil {
 		problems = append(problems, fmt.Errorf("--authority-bind-address must be host:port or :port: %w", err))
 	}
-	if o.AuthorityMaxStaleness < 15*time.Second {
-		problems = append(problems, errors.New("--authority-max-staleness must be at least 15s: it takes 10s to find out that a connection is dead"))
+	if o.AuthorityMaxStaleness < leastStaleness {
+		problems = append(problems, fmt.Errorf("--authority-max-staleness must be at least %s: "+
+			"it takes %s to find out that a connection is dead", leastStaleness, detection))
 	}
 	return errors.Join(problems...)
 }

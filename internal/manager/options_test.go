@@ -55,6 +55,7 @@ func TestFlagsThatMakeNoSenseAreRefusedAndSayWhatToWrite(t *testing.T) {
 		{[]string{"--namespaces=team-a,,team-b,*"}, []string{`""`, `"*"`}},
 		{[]string{"--namespaces=" + strings.Repeat("a", 64)}, []string{"63"}},
 		{[]string{"--default-issuer=issuer.yaml", "--cluster-issuers=false"}, []string{"--default-issuer", "--cluster-issuers=false", "leave out one"}},
+		{[]string{"--authority-max-staleness=14s"}, []string{"--authority-max-staleness", "at least 15s", "takes 10s"}},
 	} {
 		_, err := parsed(t, test.flags...)
 		if err == nil {

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"text/template"
@@ -64,11 +66,11 @@ func metricsTable(t *testing.T) string {
 		if !strings.HasPrefix(f.GetName(), "tokensteward_") {
 			continue
 		}
-		var labels []string
+		names := map[string]bool{}
 		for _, l := range f.GetMetric()[0].GetLabel() {
-			labels = append(labels, "`"+l.GetName()+"`")
+			names[l.GetName()] = true
 		}
-		table += row("`"+f.GetName()+"`", strings.ToLower(f.GetType().String()), strings.Join(labels, ", "), linked(f.GetHelp()))
+		table += row("`"+f.GetName()+"`", strings.ToLower(f.GetType().String()), labelsOf(names), linked(f.GetHelp()))
 		listed++
 	}
 	described, descriptions := 0, make(chan *prometheus.Desc, 1000)
@@ -84,6 +86,26 @@ func metricsTable(t *testing.T) string {
 		t.Fatalf("%d of %d metrics have a series here, and so get into the table: make one of each", listed, described)
 	}
 	return table
+}
+
+// labelsOf are the labels of a metric: those of a resource and of an issuer, which the page lists, and others by name.
+func labelsOf(names map[string]bool) string {
+	var labels []string
+	for _, set := range []struct {
+		what  string
+		names []string
+	}{{"the resource's", []string{"kind", "namespace", "name"}}, {"the issuer's", []string{"issuer_kind", "issuer_namespace", "issuer"}}} {
+		if !slices.ContainsFunc(set.names, func(name string) bool { return !names[name] }) {
+			labels = append(labels, set.what)
+			for _, name := range set.names {
+				delete(names, name)
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		labels = append(labels, "`"+name+"`")
+	}
+	return strings.Join(labels, ", ")
 }
 
 // alertsTable says with which words an alert fires, for a token and an issuer that there might be.

@@ -43,6 +43,11 @@ type ControlPlane struct {
 // Start starts a control plane and installs config/default; no pods run, so the operator does not. Stop must be called in
 // the end, also after a crash of what was tested. The API server can be given more flags.
 func Start(ctx context.Context, apiServerFlags ...string) (*ControlPlane, error) {
+	return StartOn(ctx, "", apiServerFlags...)
+}
+
+// StartOn is Start with etcd's data in a directory, which Stop leaves. If there is a cluster in it already, that goes on.
+func StartOn(ctx context.Context, data string, apiServerFlags ...string) (*ControlPlane, error) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		return nil, errors.New("KUBEBUILDER_ASSETS is not set: run `make test`, or export KUBEBUILDER_ASSETS=$(hack/controlplane/assets.sh)")
 	}
@@ -51,6 +56,9 @@ func Start(ctx context.Context, apiServerFlags ...string) (*ControlPlane, error)
 		return nil, err
 	}
 	cp := &ControlPlane{environment: &envtest.Environment{ControlPlaneStopTimeout: time.Minute}, directory: directory}
+	if data != "" {
+		cp.environment.ControlPlane.Etcd = &envtest.Etcd{DataDir: data}
+	}
 	for _, flag := range apiServerFlags {
 		name, value, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
 		cp.environment.ControlPlane.GetAPIServer().Configure().Set(name, value)
@@ -122,11 +130,11 @@ func (cp *ControlPlane) Stop() error {
 	return errors.Join(cp.environment.Stop(), os.RemoveAll(cp.directory))
 }
 
-// Root is the folder of the repository: the nearest one above the working directory that holds PROJECT.
+// Root is the folder of the repository: the nearest one above the working directory that holds the LICENSE.
 func Root() string {
 	directory, err := os.Getwd()
 	for err == nil {
-		if _, err := os.Stat(filepath.Join(directory, "PROJECT")); err == nil {
+		if _, err := os.Stat(filepath.Join(directory, "LICENSE")); err == nil {
 			return directory
 		}
 		if parent := filepath.Dir(directory); parent != directory {

@@ -30,8 +30,7 @@ type burst struct {
 	Seconds float64 `json:"seconds"`
 	P50     float64 `json:"p50Milliseconds"`
 	P99     float64 `json:"p99Milliseconds"`
-	// MB at rest afterwards, and at the peak.
-	RSS  float64 `json:"restMB"`
+	// MB at the peak.
 	Peak float64 `json:"peakMB"`
 	*cost
 	// Of each, from when its deletion was accepted to when the authority refused its token, in milliseconds; nothing for the floor.
@@ -74,7 +73,7 @@ func (w *world) burst(ctx context.Context, pid int, namespace, issuer string, n 
 	if found.cost, err = m.cost(ctx, "POST accounttokens", n); err != nil {
 		return nil, err
 	}
-	found.RSS, found.Peak, err = memory(pid)
+	_, found.Peak, err = memory(pid)
 	return found, err
 }
 

@@ -156,11 +156,6 @@ func (w *world) tellBurst(p *pair) {
 		r.report(scenario, "API writes per new token", ours.Writes, "")
 	}
 	r.report(scenario, "API reads per new token", ours.Reads, "")
-	if ours.N == 10_000 {
-		r.aim(scenario, "memory at rest", ours.RSS, "MB", 150)
-	} else {
-		r.report(scenario, "memory at rest", ours.RSS, "MB")
-	}
 	r.report(scenario, "memory at the peak", ours.Peak, "MB")
 	scenario = fmt.Sprintf("delete %d", ours.N)
 	r.report(scenario, "delete accepted → token refused, p50", ours.RefusedP50, "ms")

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -158,6 +159,9 @@ func (s *site) write(out string) error {
 	return nil
 }
 
+// nameInTable is a name in a table, which may be long: it can break after its underscores.
+var nameInTable = regexp.MustCompile(`<td><code>[^<]*</code>`)
+
 // listed are the pages that the table of contents leads to.
 func (s *site) listed(index *page) map[string]bool {
 	found := map[string]bool{}
@@ -177,7 +181,8 @@ func (s *site) writePage(out string, tmpl *template.Template, index, p *page) er
 		return fmt.Errorf("%s: %w", p.name, err)
 	}
 	// Tables and pictures that are wider than a phone scroll by themselves.
-	content := strings.ReplaceAll(strings.ReplaceAll(body.String(), "<table>", `<div class="wide"><table>`), "</table>", "</table></div>")
+	content := nameInTable.ReplaceAllStringFunc(body.String(), func(name string) string { return strings.ReplaceAll(name, "_", "_<wbr>") })
+	content = strings.ReplaceAll(strings.ReplaceAll(content, "<table>", `<div class="wide"><table>`), "</table>", "</table></div>")
 	up := strings.Repeat("../", strings.Count(p.name, "/"))
 	var written bytes.Buffer
 	err := tmpl.Execute(&written, map[string]any{

@@ -12,7 +12,7 @@ import (
 )
 
 // A built-in token is a prefix that tells its kind, 256 random bits as 43 base62 characters, and the CRC-32 of all
-// that as 6 more: secret scanners recognise one, and a typo costs no lookup.
+// that as 6 more: secret scanners recognise one, and a typo costs no lookup. docs/authority.md, The token.
 const (
 	accountPrefix  = "tsa_"
 	projectPrefix  = "tsp_"

@@ -276,7 +276,8 @@ func causeOf(err error) (cause string, again bool) {
 func operationOf(method, escapedPath string) string {
 	_, path, _ := strings.Cut(escapedPath, "/api/v3/")
 	segments := strings.Split(path, "/")
-	account, repository := segments[0] == "user", segments[0] == "organizations" && len(segments) >= 5
+	organization := segments[0] == "organizations"
+	account, repository := segments[0] == "user", organization && len(segments) >= 5
 	switch {
 	case account && len(segments) == 1:
 		return "getUser"
@@ -286,6 +287,8 @@ func operationOf(method, escapedPath string) string {
 		return "createUserApiToken"
 	case account && method == http.MethodDelete:
 		return "deleteUserApiToken"
+	case organization && len(segments) == 4:
+		return "listOrganizationRepositories"
 	case repository && len(segments) == 5:
 		return "getRepository"
 	case repository && method == http.MethodGet:

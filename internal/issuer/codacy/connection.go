@@ -30,11 +30,11 @@ type Connection struct {
 	options  *Options
 	key      Key
 	config   Config
-	// credential is the hash of the one in config.
-	credential string
-	host       string
-	api        *api.ClientWithResponses
-	client     *client
+	// credentialSHA256 is the hash of the credential in config.
+	credentialSHA256 string
+	host             string
+	api              *api.ClientWithResponses
+	client           *client
 
 	mu           sync.Mutex
 	account      v1alpha1.IssuerAccount
@@ -59,7 +59,7 @@ func newConnection(services *Services, key Key, config Config) (*Connection, err
 		return nil, fmt.Errorf("spec.codacy.url: %w", err)
 	}
 	c := &Connection{
-		services: services, options: &services.options, key: key, config: config, credential: config.Credential.SHA256(), host: strings.TrimSuffix(address.Host, ":443"),
+		services: services, options: &services.options, key: key, config: config, credentialSHA256: config.Credential.SHA256(), host: strings.TrimSuffix(address.Host, ":443"),
 		places: map[place]*watched{}, fingerprints: map[int64]bool{}, prunePlacesAt: minPrune, pruneFingerprintsAt: minPrune, bare: map[string]bool{},
 	}
 	c.client, err = newClient(&config, services.limiterOf(c.host), c.options, c.breakerChanged, func(operation, code string, took time.Duration) {
@@ -75,14 +75,26 @@ func newConnection(services *Services, key Key, config Config) (*Connection, err
 // URL is where Codacy is.
 func (c *Connection) URL() string { return c.config.URL }
 
-// Credential is the SHA-256 of the credential.
-func (c *Connection) Credential() string { return c.credential }
+// CredentialSHA256 is the hash of the credential.
+func (c *Connection) CredentialSHA256() string { return c.credentialSHA256 }
 
 // Account is whose the credential is.
 func (c *Connection) Account() v1alpha1.IssuerAccount {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.account
+}
+
+// describe names an account to people.
+func describe(account v1alpha1.IssuerAccount) string {
+	switch {
+	case account.Name != "":
+		return fmt.Sprintf("%s (%s)", account.ID, account.Name)
+	case account.Email != "":
+		return fmt.Sprintf("%s (%s)", account.ID, account.Email)
+	default:
+		return account.ID
+	}
 }
 
 // Capabilities are what the service was seen to do.
@@ -264,6 +276,8 @@ func setTo(flag **bool, value bool) (changed bool) {
 }
 
 func is(flag *bool) bool { return flag != nil && *flag }
+
+func capitalized(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
 func truncate(text string, most int) string {
 	if len(text) <= most {

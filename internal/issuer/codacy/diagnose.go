@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -93,5 +92,3 @@ func (c *Connection) turn(resource types.UID, requests int) error {
 		Message: fmt.Sprintf("Waiting for a turn: the operator makes at most %s to %s.", c.options.Limits[c.host], c.host),
 	}
 }
-
-func capitalized(text string) string { return strings.ToUpper(text[:1]) + text[1:] }

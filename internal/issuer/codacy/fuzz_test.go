@@ -495,7 +495,7 @@ func (d *deed) settle(now time.Time) {
 	}
 	inquiry := issuer.Inquiry{Kind: d.kind, Subject: d.subject, UID: resource, Record: record, Now: now, Known: knownHere, Disowned: disownedHere}
 	if d.flags&128 != 0 {
-		inquiry.Held = token.NewValue(heldValue)
+		inquiry.InSecret = token.NewValue(heldValue)
 	}
 	settlement, err := d.connection.Settle(d.Context(), inquiry)
 	if d.count(http.MethodPost)+d.count(http.MethodDelete) > 0 {
@@ -535,14 +535,14 @@ func (d *deed) settle(now time.Time) {
 	if found != "" {
 		d.wantMine(tokens, found, &inquiry)
 	}
-	if settlement.Token != nil && settlement.Token.Value.Reveal() != inquiry.Held.Reveal() && with(tokens, found).Token != settlement.Token.Value.Reveal() {
+	if settlement.Token != nil && settlement.Token.Value.Reveal() != inquiry.InSecret.Reveal() && with(tokens, found).Token != settlement.Token.Value.Reveal() {
 		d.Error("the value is neither what the list shows of the token nor what the Secret holds")
 	}
 	for _, id := range settlement.Ambiguous {
 		listed := with(tokens, id)
 		if _, known := knownHere(id); listed == nil || known || disownedHere(id) || slices.Contains(record.ListedIDs, v1alpha1.ServiceID(id)) {
 			d.Errorf("%s is not in the list, or somebody's, and is said to be perhaps the attempt's", id)
-		} else if d.isCredential(listed) && inquiry.Held.Reveal() != listed.Token {
+		} else if d.isCredential(listed) && inquiry.InSecret.Reveal() != listed.Token {
 			d.Error("the credential is said to be perhaps the attempt's")
 		}
 	}
@@ -569,7 +569,7 @@ func (d *deed) wantMine(tokens []entry, id string, inquiry *issuer.Inquiry) {
 		d.Error("a token was claimed that the user said is somebody else's")
 	case slices.Contains(record.ListedIDs, v1alpha1.ServiceID(id)):
 		d.Error("a token was claimed that was there before")
-	case d.isCredential(claimed) && inquiry.Held.Reveal() != claimed.Token:
+	case d.isCredential(claimed) && inquiry.InSecret.Reveal() != claimed.Token:
 		d.Error("the issuer's credential was claimed")
 	case claimed.expires(record.ExpirationTime.Time):
 		if record.Name != "" && claimed.Name != "" {
@@ -584,7 +584,7 @@ func (d *deed) wantMine(tokens []entry, id string, inquiry *issuer.Inquiry) {
 				d.Error("one of several was claimed")
 			}
 		}
-	case !record.Listed || claimed.Token != heldValue || inquiry.Held.IsEmpty() || strings.HasPrefix(claimed.Name, "ts-inst01-"):
+	case !record.Listed || claimed.Token != heldValue || inquiry.InSecret.IsEmpty() || strings.HasPrefix(claimed.Name, "ts-inst01-"):
 		d.Error("a token was claimed that nothing tells from others")
 	}
 }

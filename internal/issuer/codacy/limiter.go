@@ -27,7 +27,7 @@ const lookShare = 5
 const slotLifetime = time.Minute
 
 // limiter hands out turns at a host, first come, first served. It never makes anybody wait: who has no turn yet learns
-// when it is. It begins empty, so that an operator that restarts again and again exceeds no limit.
+// when it is. It begins empty, so that an operator that restarts again and again exceeds no limit. docs/codacy.md, Limits.
 type limiter struct {
 	limit Limit
 

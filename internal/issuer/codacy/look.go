@@ -89,7 +89,7 @@ type Named struct{ ID, Name string }
 
 // Look lists the tokens of a place, once for all that have one there. It gives those with a name of this installation.
 // It is not done if somebody else is just looking, or has looked since it was due, or if minting and revoking leave no room
-// for it. known is what resources have.
+// for it. known is what resources have. docs/codacy.md, Looking.
 func (c *Connection) Look(ctx context.Context, kind, subject string, due time.Time, known func(id string) (sha256 string, known bool)) (ours []Named, done bool, err error) {
 	p, err := placeOf(kind, subject)
 	if err != nil {

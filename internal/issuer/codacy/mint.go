@@ -37,9 +37,6 @@ const (
 	uidCharacters = 20
 )
 
-// namePrefix begins the names of all tokens of this installation.
-func (o *Options) namePrefix() string { return "ts-" + o.InstallationID + "-" }
-
 // uidPart is the part of a name that tells whose the token is.
 func uidPart(uid types.UID) string { return string(uid)[:min(len(uid), uidCharacters)] }
 

@@ -3,6 +3,7 @@ package codacy
 import (
 	"context"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -30,6 +31,12 @@ func (c *Connection) Tokens(ctx context.Context, kind, subject string) ([]Listed
 	}
 	return tokens, nil
 }
+
+// namePrefix begins the names of all tokens of this installation.
+func (o *Options) namePrefix() string { return "ts-" + o.InstallationID + "-" }
+
+// isOurs says whether a name is one of this installation's.
+func (o *Options) isOurs(name string) bool { return strings.HasPrefix(name, o.namePrefix()) }
 
 var ourName = regexp.MustCompile(`^ts-([a-z0-9]{6,20})-[0-9a-f-]{20}-[0-9]+$`)
 

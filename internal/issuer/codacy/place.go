@@ -13,8 +13,12 @@ import (
 	"github.com/tokensteward/tokensteward/internal/token"
 )
 
-// maxPages bounds a list: 100 pages of 100 tokens.
-const maxPages = 100
+const (
+	// mostInPage is what is asked for where that can be said.
+	mostInPage = 100
+	// maxPages bounds a list.
+	maxPages = 100
+)
 
 // place is where tokens are listed together: the issuer's account, if all but kind is empty, or a repository.
 type place struct{ kind, provider, organization, repository string }
@@ -50,49 +54,72 @@ type listed struct {
 
 // list is all tokens of a place. Its error is a *refusal, or a lack of an answer.
 func (c *Connection) list(ctx context.Context, p place) ([]listed, error) {
-	var all []listed
+	tokens, err := collect("tokens", func(cursor string) ([]api.APIToken, *api.Pagination, error) {
+		page, err := c.page(ctx, p, cursor)
+		if err != nil {
+			return nil, nil, err
+		}
+		return page.Data, page.Pagination, nil
+	}, func(t *api.APIToken) string {
+		if t.ID <= 0 {
+			return ""
+		}
+		return strconv.FormatInt(t.ID, 10)
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := make([]listed, 0, len(tokens))
+	for i := range tokens {
+		t := &tokens[i]
+		found := listed{id: strconv.FormatInt(t.ID, 10), value: t.Token}
+		if t.Name != nil {
+			found.name = *t.Name
+		}
+		if t.ExpiresAt != nil {
+			found.expires = *t.ExpiresAt
+		}
+		all = append(all, found)
+	}
+	return all, nil
+}
+
+// collect reads a list to its end, page by page. key tells the items apart, and is empty for what is none.
+func collect[T any](items string, page func(cursor string) ([]T, *api.Pagination, error), key func(*T) string) ([]T, error) {
+	var all []T
 	seen := map[string]bool{}
 	for cursor := ""; ; {
-		page, err := c.page(ctx, p, cursor)
+		data, pagination, err := page(cursor)
 		if err != nil {
 			return nil, err
 		}
-		if page.Data == nil {
+		if data == nil {
 			return nil, errUnknownAnswer
 		}
 		before := len(all)
-		for i := range page.Data {
-			t := &page.Data[i]
-			if t.ID <= 0 {
+		for i := range data {
+			k := key(&data[i])
+			if k == "" {
 				return nil, errUnknownAnswer
 			}
-			id := strconv.FormatInt(t.ID, 10)
-			if seen[id] {
-				continue
+			if !seen[k] {
+				seen[k] = true
+				all = append(all, data[i])
 			}
-			seen[id] = true
-			found := listed{id: id, value: t.Token}
-			if t.Name != nil {
-				found.name = *t.Name
-			}
-			if t.ExpiresAt != nil {
-				found.expires = *t.ExpiresAt
-			}
-			all = append(all, found)
 		}
 		next := ""
-		if page.Pagination != nil && page.Pagination.Cursor != nil {
-			next = *page.Pagination.Cursor
+		if pagination != nil && pagination.Cursor != nil {
+			next = *pagination.Cursor
 		}
 		if next == "" {
 			// A list that lacks something would pass for the proof that a token is gone.
-			if page.Pagination != nil && page.Pagination.Total != nil && len(all) < int(*page.Pagination.Total) {
-				return nil, &outage{cause: "its list of tokens is not complete"}
+			if pagination != nil && pagination.Total != nil && len(all) < int(*pagination.Total) {
+				return nil, &outage{cause: "its list of " + items + " is not complete"}
 			}
 			return all, nil
 		}
-		if next == cursor || len(all) == before || len(all) > 100*maxPages {
-			return nil, &outage{cause: "its list of tokens does not end"}
+		if next == cursor || len(all) == before || len(all) > mostInPage*maxPages {
+			return nil, &outage{cause: "its list of " + items + " does not end"}
 		}
 		cursor = next
 	}
@@ -100,7 +127,7 @@ func (c *Connection) list(ctx context.Context, p place) ([]listed, error) {
 
 func (c *Connection) page(ctx context.Context, p place, cursor string) (*api.APITokenList, error) {
 	if p.kind == v1alpha1.KindAccountToken {
-		most := int32(100)
+		most := int32(mostInPage)
 		parameters := &api.GetUserAPITokensParams{Limit: &most}
 		if cursor != "" {
 			parameters.Cursor = &cursor

@@ -165,7 +165,7 @@ func TestAClashOfNamesIsAnAttemptThatIsToBeSettled(t *testing.T) {
 					t.Errorf("Settle has a value that the list does not show, or says that token %q is lost", got.Lost)
 				}
 				// What the Secret holds, if it was written, is the value that no list shows.
-				inquiry.Held = clashing.Value
+				inquiry.InSecret = clashing.Value
 				if got := s.settle(inquiry); got.Token == nil || got.Token.Value.Reveal() != clashing.Value.Reveal() {
 					t.Error("Settle does not take what the Secret holds")
 				}

@@ -292,7 +292,7 @@ func TestWhatIsReturnedPrintsNoCredential(t *testing.T) {
 	for name, thing := range map[string]any{"the configuration": config, "the token": minted, "the record": attempt.Record, "the account": s.connection.Account()} {
 		s.wantSilent(name+" as JSON", encoded(t, thing))
 	}
-	if want := s.credential.Value.SHA256(); s.connection.Credential() != want {
+	if want := s.credential.Value.SHA256(); s.connection.CredentialSHA256() != want {
 		t.Error("Credential is not the hash of the credential")
 	}
 	if s.connection.URL() != s.running.URL {

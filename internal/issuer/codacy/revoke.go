@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer"
@@ -133,18 +132,3 @@ func (c *Connection) recorded(p place, url, account string) error {
 	}
 	return nil
 }
-
-// describe names an account to people.
-func describe(account v1alpha1.IssuerAccount) string {
-	switch {
-	case account.Name != "":
-		return fmt.Sprintf("%s (%s)", account.ID, account.Name)
-	case account.Email != "":
-		return fmt.Sprintf("%s (%s)", account.ID, account.Email)
-	default:
-		return account.ID
-	}
-}
-
-// isOurs says whether a name is one of this installation's.
-func (o *Options) isOurs(name string) bool { return strings.HasPrefix(name, o.namePrefix()) }

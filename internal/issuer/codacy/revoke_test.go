@@ -380,7 +380,7 @@ func TestWhatTheSecretHoldsTellsWhichTokenIsTheAttempts(t *testing.T) {
 		want bool
 	}{"its value": {minted, true}, "another": {issuer.Token{Value: value("0123456789abcdef0123456789abcdef")}, false}, "nothing": {issuer.Token{}, false}} {
 		inquiry := s.inquiry(v1alpha1.KindProjectToken, attempt.Record)
-		inquiry.Held = row.held.Value
+		inquiry.InSecret = row.held.Value
 		got := s.settle(inquiry)
 		if row.want && (got.Token == nil || got.Token.ID != minted.ID) || !row.want && len(got.Ambiguous) != 2 {
 			t.Errorf("%s: Settle found the token: %t, and names %d", name, got.Token != nil, len(got.Ambiguous))
@@ -403,11 +403,11 @@ func TestAnAttemptWhoseTokenIsTheCredentialByNowIsFound(t *testing.T) {
 		s.connection = s.unidentified(minted.Value)
 		s.connection.Believe(account, &capabilities)
 		inquiry := s.inquiry(v1alpha1.KindAccountToken, attempt.Record)
-		inquiry.Held = minted.Value
+		inquiry.InSecret = minted.Value
 		if got := s.settle(inquiry); got.Token == nil || got.Token.ID != minted.ID {
 			t.Errorf("%s: Settle did not find the token that the operator asks with", name)
 		}
-		inquiry.Held = value("ABCDEFGHIJKLMNOPQRST")
+		inquiry.InSecret = value("ABCDEFGHIJKLMNOPQRST")
 		if got := s.settle(inquiry); got.Token != nil || got.Lost != "" {
 			t.Errorf("%s: Settle takes the credential for the token of an attempt, and nothing proves it", name)
 		}

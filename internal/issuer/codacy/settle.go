@@ -56,10 +56,10 @@ func (c *Connection) search(p place, record *v1alpha1.PendingToken, all []listed
 		return mine, nil
 	}
 	// Whoever wrote the value into the Secret got it from the service. That a list shows the same proves which one it is.
-	held := func(t *listed) bool { return whole(t.value) && t.value.Reveal() == inquiry.Held.Reveal() }
+	inSecret := func(t *listed) bool { return whole(t.value) && t.value.Reveal() == inquiry.InSecret.Reveal() }
 	stranger := func(t *listed) bool {
 		// The issuer may have taken up what the Secret holds.
-		if slices.Contains(record.ListedIDs, v1alpha1.ServiceID(t.id)) || c.isCredential(p, t) && !held(t) || inquiry.Disowned(t.id) {
+		if slices.Contains(record.ListedIDs, v1alpha1.ServiceID(t.id)) || c.isCredential(p, t) && !inSecret(t) || inquiry.Disowned(t.id) {
 			return true
 		}
 		_, known := inquiry.Known(t.id)
@@ -85,7 +85,7 @@ func (c *Connection) search(p place, record *v1alpha1.PendingToken, all []listed
 	case recognizes(seen):
 		return nil, nil // It would have been recognized.
 	}
-	if at := slices.IndexFunc(unheard, held); at >= 0 {
+	if at := slices.IndexFunc(unheard, inSecret); at >= 0 {
 		return unheard[at], nil
 	}
 	return nil, ids(unheard)
@@ -95,7 +95,7 @@ func (c *Connection) search(p place, record *v1alpha1.PendingToken, all []listed
 func (c *Connection) found(p place, all []listed, t *listed, inquiry *issuer.Inquiry) issuer.Settlement {
 	value, ok := c.shown(p, all, t, inquiry.Known)
 	if !ok {
-		value = inquiry.Held
+		value = inquiry.InSecret
 	}
 	if value.IsEmpty() {
 		return issuer.Settlement{Lost: t.id}

@@ -18,6 +18,27 @@ import (
 	"github.com/tokensteward/tokensteward/internal/token"
 )
 
+// Defines values for AddedState.
+const (
+	AddedStateAdded     AddedState = "Added"
+	AddedStateFollowing AddedState = "Following"
+	AddedStateNotAdded  AddedState = "NotAdded"
+)
+
+// Valid indicates whether the value is a known member of the AddedState enum.
+func (e AddedState) Valid() bool {
+	switch e {
+	case AddedStateAdded:
+		return true
+	case AddedStateFollowing:
+		return true
+	case AddedStateNotAdded:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Permission.
 const (
 	PermissionAdmin Permission = "admin"
@@ -38,6 +59,9 @@ func (e Permission) Valid() bool {
 		return false
 	}
 }
+
+// AddedState Whether the repository was added to Codacy. One that was not is in lists alone, and has no tokens.
+type AddedState string
 
 // APIToken A token in a list.
 type APIToken struct {
@@ -157,7 +181,9 @@ type Permission string
 
 // Repository defines model for Repository.
 type Repository struct {
-	Name string `json:"name"`
+	// AddedState Whether the repository was added to Codacy. One that was not is in lists alone, and has no tokens.
+	AddedState *AddedState `json:"addedState,omitempty"`
+	Name       string      `json:"name"`
 
 	// Owner The organization.
 	Owner string `json:"owner"`
@@ -170,6 +196,12 @@ type Repository struct {
 // RepositoryAnswer defines model for RepositoryAnswer.
 type RepositoryAnswer struct {
 	Data Repository `json:"data"`
+}
+
+// RepositoryList defines model for RepositoryList.
+type RepositoryList struct {
+	Data       []Repository `json:"data"`
+	Pagination *Pagination  `json:"pagination,omitempty"`
 }
 
 // User defines model for User.
@@ -194,6 +226,12 @@ type UserAnswer struct {
 type VersionAnswer struct {
 	Data string `json:"data"`
 }
+
+// Cursor defines model for cursor.
+type Cursor = string
+
+// Limit defines model for limit.
+type Limit = int32
 
 // OrganizationName defines model for organizationName.
 type OrganizationName = string
@@ -231,13 +269,22 @@ type Unauthorized = Error
 // Unprocessable defines model for Unprocessable.
 type Unprocessable = Error
 
+// ListOrganizationRepositoriesParams defines parameters for ListOrganizationRepositories.
+type ListOrganizationRepositoriesParams struct {
+	// Cursor Where the page begins, as the page before it said; absent for the first one.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit The most items to a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // GetUserAPITokensParams defines parameters for GetUserAPITokens.
 type GetUserAPITokensParams struct {
 	// Cursor Where the page begins, as the page before it said; absent for the first one.
-	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// Limit The most tokens to a page.
-	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+	// Limit The most items to a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // CreateRepositoryAPITokenJSONRequestBody defines body for CreateRepositoryAPIToken for application/json ContentType.
@@ -323,6 +370,11 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// ListOrganizationRepositories One page of an organization's repositories that the account can see. Only the kubectl plugin asks for it.
+	//
+	// Corresponds with GET /organizations/{provider}/{organization}/repositories (the `ListOrganizationRepositories` operationId).
+	ListOrganizationRepositories(ctx context.Context, provider ProviderName, organization OrganizationName, params *ListOrganizationRepositoriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetRepository A repository, and what the account may do there.
 	//
 	// Corresponds with GET /organizations/{provider}/{organization}/repositories/{repository} (the `GetRepository` operationId).
@@ -399,6 +451,21 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /version (the `GetVersion` operationId).
 	GetVersion(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// ListOrganizationRepositories One page of an organization's repositories that the account can see. Only the kubectl plugin asks for it.
+//
+// Corresponds with GET /organizations/{provider}/{organization}/repositories (the `ListOrganizationRepositories` operationId).
+func (c *Client) ListOrganizationRepositories(ctx context.Context, provider ProviderName, organization OrganizationName, params *ListOrganizationRepositoriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListOrganizationRepositoriesRequest(c.Server, provider, organization, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // GetRepository A repository, and what the account may do there.
@@ -606,6 +673,86 @@ func (c *Client) GetVersion(ctx context.Context, reqEditors ...RequestEditorFn) 
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewListOrganizationRepositoriesRequest constructs an http.Request for the ListOrganizationRepositories method
+func NewListOrganizationRepositoriesRequest(server string, provider ProviderName, organization OrganizationName, params *ListOrganizationRepositoriesParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "provider", provider, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "organization", organization, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/organizations/%s/%s/repositories", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
 }
 
 // NewGetRepositoryRequest constructs an http.Request for the GetRepository method
@@ -1119,6 +1266,13 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// ListOrganizationRepositoriesWithResponse One page of an organization's repositories that the account can see. Only the kubectl plugin asks for it.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /organizations/{provider}/{organization}/repositories (the `ListOrganizationRepositories` operationId).
+	ListOrganizationRepositoriesWithResponse(ctx context.Context, provider ProviderName, organization OrganizationName, params *ListOrganizationRepositoriesParams, reqEditors ...RequestEditorFn) (*ListOrganizationRepositoriesResponse, error)
+
 	// GetRepositoryWithResponse A repository, and what the account may do there.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -1209,6 +1363,89 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /version (the `GetVersion` operationId).
 	GetVersionWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetVersionResponse, error)
+}
+
+type ListOrganizationRepositoriesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RepositoryList
+	// JSON400 the response for an HTTP 400 `application/json` response
+	JSON400 *BadRequest
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *Forbidden
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *NotFound
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyRequests
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *Failure
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListOrganizationRepositoriesResponse) GetJSON200() *RepositoryList {
+	return r.JSON200
+}
+
+// GetJSON400 returns the response for an HTTP 400 `application/json` response
+func (r ListOrganizationRepositoriesResponse) GetJSON400() *BadRequest {
+	return r.JSON400
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r ListOrganizationRepositoriesResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r ListOrganizationRepositoriesResponse) GetJSON403() *Forbidden {
+	return r.JSON403
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r ListOrganizationRepositoriesResponse) GetJSON404() *NotFound {
+	return r.JSON404
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r ListOrganizationRepositoriesResponse) GetJSON429() *TooManyRequests {
+	return r.JSON429
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r ListOrganizationRepositoriesResponse) GetJSONDefault() *Failure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListOrganizationRepositoriesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListOrganizationRepositoriesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListOrganizationRepositoriesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListOrganizationRepositoriesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 type GetRepositoryResponse struct {
@@ -2041,6 +2278,19 @@ func (r GetVersionResponse) ContentType() string {
 	return ""
 }
 
+// ListOrganizationRepositoriesWithResponse One page of an organization's repositories that the account can see. Only the kubectl plugin asks for it.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /organizations/{provider}/{organization}/repositories (the `ListOrganizationRepositories` operationId).
+func (c *ClientWithResponses) ListOrganizationRepositoriesWithResponse(ctx context.Context, provider ProviderName, organization OrganizationName, params *ListOrganizationRepositoriesParams, reqEditors ...RequestEditorFn) (*ListOrganizationRepositoriesResponse, error) {
+	rsp, err := c.ListOrganizationRepositories(ctx, provider, organization, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListOrganizationRepositoriesResponse(rsp)
+}
+
 // GetRepositoryWithResponse A repository, and what the account may do there.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -2208,6 +2458,80 @@ func (c *ClientWithResponses) GetVersionWithResponse(ctx context.Context, reqEdi
 		return nil, err
 	}
 	return ParseGetVersionResponse(rsp)
+}
+
+// ParseListOrganizationRepositoriesResponse parses an HTTP response from a ListOrganizationRepositoriesWithResponse call
+func ParseListOrganizationRepositoriesResponse(rsp *http.Response) (*ListOrganizationRepositoriesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListOrganizationRepositoriesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RepositoryList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	case rsp.StatusCode == 429:
+	// Content-type (text/html) unsupported
+
+	case true:
+		// Content-type (text/html) unsupported
+
+	}
+
+	return response, nil
 }
 
 // ParseGetRepositoryResponse parses an HTTP response from a GetRepositoryWithResponse call

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -56,30 +57,38 @@ func (s *Server) show(t *Token, form ValueForm) apiToken {
 	return shown
 }
 
-// pageOf is those of the tokens, which are in the order of their ids, that come after a cursor, with the next cursor; not
-// ok if the cursor is none.
-func pageOf(tokens []*Token, cursor string, limit int) (page []*Token, next string, ok bool) {
-	after := int64(0)
+// pageOf is the page that begins after the item that a cursor names, of items in the order of their keys; not ok if the cursor is none.
+func pageOf[T any](items []T, key func(T) string, cursor string, limit int) (page []T, next string, ok bool) {
+	const begins = "after "
 	if cursor != "" {
 		decoded, err := base64.RawURLEncoding.DecodeString(cursor)
-		if err != nil {
+		after, ok := strings.CutPrefix(string(decoded), begins)
+		if err != nil || !ok {
 			return nil, "", false
 		}
-		if after, err = strconv.ParseInt(string(decoded), 10, 64); err != nil {
-			return nil, "", false
+		for len(items) > 0 && key(items[0]) <= after {
+			items = items[1:]
 		}
 	}
-	for _, t := range tokens {
-		if t.ID <= after {
-			continue
-		}
-		if len(page) == limit {
-			last := strconv.FormatInt(page[limit-1].ID, 10)
-			return page, base64.RawURLEncoding.EncodeToString([]byte(last)), true
-		}
-		page = append(page, t)
+	page = items[:min(len(items), limit)]
+	if len(page) < len(items) {
+		next = base64.RawURLEncoding.EncodeToString([]byte(begins + key(page[limit-1])))
 	}
-	return page, "", true
+	return page, next, true
+}
+
+// limit is how many items a request wants to a page; refused is the answer if that is no number that can be had.
+func (c *call) limit() (limit int, refused *answer) {
+	const most = 100
+	if !c.query.Has("limit") {
+		return most, nil
+	}
+	limit, err := strconv.Atoi(c.query.Get("limit"))
+	if err != nil || limit < 1 || limit > most {
+		no := refuse(http.StatusBadRequest, "limit is from 1 to 100")
+		return 0, &no
+	}
+	return limit, nil
 }
 
 // listed says whether a token is in lists.
@@ -108,13 +117,9 @@ func (s *Server) getUser(c *call) answer {
 }
 
 func (s *Server) getUserAPITokens(c *call) answer {
-	const most = 100
-	limit := most
-	if c.query.Has("limit") {
-		var err error
-		if limit, err = strconv.Atoi(c.query.Get("limit")); err != nil || limit < 1 || limit > most {
-			return refuse(http.StatusBadRequest, "limit is from 1 to 100")
-		}
+	limit, refused := c.limit()
+	if refused != nil {
+		return *refused
 	}
 	tokens := s.world.list(func(t *Token) bool {
 		return t.Kind == AccountToken && t.Account == c.account.id && s.listed(t, c.now)
@@ -124,7 +129,7 @@ func (s *Server) getUserAPITokens(c *call) answer {
 
 // listPage is the page that a request asks for.
 func (s *Server) listPage(c *call, tokens []*Token, limit int, form ValueForm) answer {
-	page, next, ok := pageOf(tokens, c.query.Get("cursor"), limit)
+	page, next, ok := pageOf(tokens, func(t *Token) string { return fmt.Sprintf("%019d", t.ID) }, c.query.Get("cursor"), limit)
 	if !ok {
 		return refuse(http.StatusBadRequest, "cursor is none of this list")
 	}

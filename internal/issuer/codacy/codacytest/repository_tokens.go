@@ -4,12 +4,13 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
+	"slices"
 )
 
 // repository is the one in a request's path, and what the account may do there; else refused is the answer.
 func (s *Server) repository(c *call) (found *repository, role Role, refused *answer) {
 	found = s.world.repositories[path(c.parameters[0], c.parameters[1], c.parameters[2])]
-	if found == nil {
+	if found == nil || !found.added {
 		no := refuse(http.StatusNotFound, "there is no such repository")
 		return nil, None, &no
 	}
@@ -43,9 +44,48 @@ func (s *Server) getRepository(c *call) answer {
 	if refused != nil {
 		return *refused
 	}
-	return respond(http.StatusOK, map[string]any{"data": map[string]any{
-		"provider": found.provider, "owner": found.organization, "name": found.name, "permission": role,
-	}})
+	return respond(http.StatusOK, map[string]any{"data": found.show(role)})
+}
+
+// show is a repository as answers have it.
+func (r *repository) show(role Role) map[string]any {
+	state := "Added"
+	if !r.added {
+		state = "NotAdded"
+	}
+	return map[string]any{"provider": r.provider, "owner": r.organization, "name": r.name, "permission": role, "addedState": state}
+}
+
+// listOrganizationRepositories shows what the account can see.
+func (s *Server) listOrganizationRepositories(c *call) answer {
+	limit, refused := c.limit()
+	if refused != nil {
+		return *refused
+	}
+	known := false
+	var all []string
+	for key, r := range s.world.repositories {
+		if r.provider == c.parameters[0] && r.organization == c.parameters[1] {
+			known = true
+			if r.role(c.account.id) != None {
+				all = append(all, key)
+			}
+		}
+	}
+	if !known {
+		return refuse(http.StatusNotFound, "there is no such organization")
+	}
+	slices.Sort(all)
+	page, next, ok := pageOf(all, func(key string) string { return key }, c.query.Get("cursor"), limit)
+	if !ok {
+		return refuse(http.StatusBadRequest, "cursor is none of this list")
+	}
+	shown := []map[string]any{}
+	for _, key := range page {
+		r := s.world.repositories[key]
+		shown = append(shown, r.show(r.role(c.account.id)))
+	}
+	return respond(http.StatusOK, map[string]any{"data": shown, "pagination": pagination{Cursor: next, Limit: limit, Total: len(all)}})
 }
 
 // tokensOf are the tokens of a repository that are in lists.

@@ -20,7 +20,10 @@ type route struct {
 	handle func(*Server, *call) answer
 }
 
-const repositoryPattern = "/api/v3/organizations/*/*/repositories/*"
+const (
+	organizationPattern = "/api/v3/organizations/*/*/repositories"
+	repositoryPattern   = organizationPattern + "/*"
+)
 
 var routes = []route{
 	{operation: "getVersion", method: http.MethodGet, pattern: "/api/v3/version", handle: (*Server).getVersion},
@@ -28,6 +31,7 @@ var routes = []route{
 	{operation: "getUserApiTokens", method: http.MethodGet, pattern: "/api/v3/user/tokens", authenticated: true, handle: (*Server).getUserAPITokens},
 	{operation: "createUserApiToken", method: http.MethodPost, pattern: "/api/v3/user/tokens", authenticated: true, handle: (*Server).createUserAPIToken},
 	{operation: "deleteUserApiToken", method: http.MethodDelete, pattern: "/api/v3/user/tokens/*", authenticated: true, handle: (*Server).deleteUserAPIToken},
+	{operation: "listOrganizationRepositories", method: http.MethodGet, pattern: organizationPattern, authenticated: true, handle: (*Server).listOrganizationRepositories},
 	{operation: "getRepository", method: http.MethodGet, pattern: repositoryPattern, authenticated: true, handle: (*Server).getRepository},
 	{operation: "listRepositoryApiTokens", method: http.MethodGet, pattern: repositoryPattern + "/tokens", authenticated: true, handle: (*Server).listRepositoryAPITokens},
 	{operation: "createRepositoryApiToken", method: http.MethodPost, pattern: repositoryPattern + "/tokens", authenticated: true, handle: (*Server).createRepositoryAPIToken},

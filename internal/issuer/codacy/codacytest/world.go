@@ -58,6 +58,8 @@ type account struct {
 
 type repository struct {
 	provider, organization, name string
+	// added to Codacy: else it is in its organization's list alone.
+	added bool
 	// roles of accounts; who is not in here is an Admin.
 	roles map[int64]Role
 }
@@ -169,10 +171,19 @@ func (s *Server) DeactivateAccount(id int64) {
 
 // AddRepository makes a repository.
 func (s *Server) AddRepository(provider, organization, name string) {
+	s.addRepository(provider, organization, name, true)
+}
+
+// OfferRepository makes a repository that nobody has added to Codacy: it is in its organization's list alone.
+func (s *Server) OfferRepository(provider, organization, name string) {
+	s.addRepository(provider, organization, name, false)
+}
+
+func (s *Server) addRepository(provider, organization, name string, added bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.world.repositories[path(provider, organization, name)] = &repository{
-		provider: provider, organization: organization, name: name, roles: map[int64]Role{},
+		provider: provider, organization: organization, name: name, added: added, roles: map[int64]Role{},
 	}
 }
 

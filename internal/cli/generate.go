@@ -1,0 +1,203 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/grant"
+	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
+	"github.com/tokensteward/tokensteward/internal/resources"
+)
+
+func (p *plugin) generate() *cobra.Command {
+	g := generator{plugin: p}
+	cmd := &cobra.Command{
+		Use:   "generate PROVIDER/ORGANIZATION",
+		Short: "Write ProjectTokens for the repositories of an organization at Codacy",
+		Long: "Write ProjectTokens for the repositories of an organization at Codacy as YAML, to be committed or applied.\n\n" +
+			"Repositories of which the namespace has a ProjectToken are left out, so that the next run goes on after the last one.\n" +
+			"So are those that have no tokens at Codacy, and those that the issuer does not grant to the namespace.\n\n" +
+			"It asks Codacy with the issuer's credential, which you need to be allowed to read, and changes nothing.",
+		Example: "  kubectl steward generate gh/acme --issuer codacy --namespace team-a >tokens.yaml\n" +
+			"  kubectl steward generate gh/acme --issuer codacy --namespace team-a --match 'web-*' --limit 10",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if g.client, _, g.namespace, err = p.connect(); err != nil {
+				return err
+			}
+			return g.run(cmd.Context(), args[0])
+		},
+	}
+	cmd.Flags().StringVar(&g.issuer, "issuer", "", "The issuer: a ClusterTokenIssuer by its name, a TokenIssuer as namespace/name.")
+	cmd.Flags().StringVar(&g.match, "match", "*", "The repositories with such a name: * stands for any characters, ? for one.")
+	cmd.Flags().IntVar(&g.limit, "limit", 100, "The most ProjectTokens to write.")
+	_ = cmd.MarkFlagRequired("issuer") // It is there.
+	return cmd
+}
+
+// generator writes ProjectTokens.
+type generator struct {
+	*plugin
+	client    client.Client
+	namespace string
+	issuer    string
+	match     string
+	limit     int
+}
+
+func (g *generator) run(ctx context.Context, of string) error {
+	provider, organization, ok := strings.Cut(of, "/")
+	switch _, err := path.Match(g.match, ""); {
+	case !ok || provider == "" || organization == "" || strings.Contains(organization, "/"):
+		return errors.New("name the organization as PROVIDER/ORGANIZATION, as in gh/acme")
+	case err != nil:
+		return errors.New("--match is no pattern: a [ takes a ]")
+	case g.limit < 1:
+		return errors.New("--limit must be 1 or more")
+	}
+	i, err := g.find(ctx)
+	if err != nil {
+		return err
+	}
+	connection, err := g.dialAs(ctx, g.client, i)
+	if err != nil {
+		return fmt.Errorf("with the issuer %s: %w", g.issuer, err)
+	}
+	var repositories []codacy.Repository
+	err = g.patiently(ctx, func(ctx context.Context) (err error) {
+		repositories, err = connection.Repositories(ctx, provider, organization)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return g.write(ctx, i, provider, organization, repositories)
+}
+
+// find is the issuer, if tokens of the namespace can have it.
+func (g *generator) find(ctx context.Context) (v1alpha1.Issuer, error) {
+	issuers, err := listIssuers(ctx, g.client, client.InNamespace(g.namespace))
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range issuers {
+		if nameOf(i) == g.issuer && i.SharedSpec().Codacy != nil {
+			return i, nil
+		}
+	}
+	return nil, fmt.Errorf("no issuer %q that tokens of the namespace %s can have leads to Codacy", g.issuer, g.namespace)
+}
+
+// write prints a ProjectToken for each repository that is to have one, and says what became of the others.
+func (g *generator) write(ctx context.Context, i v1alpha1.Issuer, provider, organization string, repositories []codacy.Repository) error {
+	tokens, err := resources.Tokens(ctx, g.client, client.InNamespace(g.namespace))
+	if err != nil {
+		return err
+	}
+	names, have := map[string]bool{}, map[string]bool{}
+	for _, t := range tokens {
+		names[t.GetName()] = true
+		if t.Kind() == v1alpha1.KindProjectToken {
+			have[t.Subject()] = true
+		}
+	}
+	granted, err := g.grants(ctx, i)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(repositories, func(a, b codacy.Repository) int { return strings.Compare(a.Name, b.Name) })
+	written, left := 0, map[string]int{}
+	for _, r := range repositories {
+		project := v1alpha1.Project{Provider: provider, Organization: v1alpha1.PathSegment(organization), Repository: v1alpha1.PathSegment(r.Name)}
+		matches, _ := path.Match(g.match, r.Name) // It is a pattern.
+		switch {
+		case !matches:
+			left["--match is for other names"]++
+		case have[project.String()]:
+			left["a ProjectToken of the namespace is for it"]++
+		case !pathSegment.MatchString(r.Name):
+			left["no ProjectToken can be for such a name"]++
+		case !r.Added:
+			left["it was not added to Codacy"]++
+		case !r.Administered:
+			left["the account of the issuer may not administer it"]++
+		case !granted(project):
+			left["the issuer does not grant it to the namespace"]++
+		case written == g.limit:
+			left["--limit is reached; run this again when these are applied"]++
+		default:
+			name := nameFor(r.Name, names)
+			names[name] = true
+			if err := g.print(i, name, project); err != nil {
+				return err
+			}
+			written++
+		}
+	}
+	g.progress("Of %d repositories %d get a ProjectToken.", len(repositories), written)
+	for _, why := range slices.Sorted(maps.Keys(left)) {
+		g.progress("%d left out: %s", left[why], why)
+	}
+	return nil
+}
+
+// grants says which projects the issuer grants to the namespace; a TokenIssuer grants all.
+func (g *generator) grants(ctx context.Context, i v1alpha1.Issuer) (func(v1alpha1.Project) bool, error) {
+	shared, ok := i.(*v1alpha1.ClusterTokenIssuer)
+	if !ok {
+		return func(v1alpha1.Project) bool { return true }, nil
+	}
+	var namespace corev1.Namespace
+	if err := g.client.Get(ctx, client.ObjectKey{Name: g.namespace}, &namespace); err != nil {
+		return nil, fmt.Errorf("the labels of the namespace, which grants may go by: %w", err)
+	}
+	in := grant.Namespace{Name: namespace.Name, Labels: namespace.Labels}
+	return func(project v1alpha1.Project) bool { return grant.Project(shared, in, project) }, nil
+}
+
+// print writes a resource with what has to be in it and no more.
+func (g *generator) print(i v1alpha1.Issuer, name string, project v1alpha1.Project) error {
+	text, err := yaml.Marshal(map[string]any{
+		"apiVersion": v1alpha1.GroupVersion.String(),
+		"kind":       v1alpha1.KindProjectToken,
+		"metadata":   map[string]string{"name": name, "namespace": g.namespace},
+		"spec": map[string]any{
+			"issuerRef": map[string]string{"kind": i.Kind(), "name": i.GetName()},
+			"project":   project,
+		},
+	})
+	if err == nil {
+		_, err = fmt.Fprintf(g.Out, "---\n%s", text)
+	}
+	return err
+}
+
+// pathSegment is what the schema of v1alpha1.PathSegment lets through.
+var pathSegment = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,253}$`)
+
+var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
+
+// nameFor makes a name for the resource and its Secret of a repository's name. If it is taken, a piece of a hash tells them apart.
+func nameFor(repository string, taken map[string]bool) string {
+	const hashed = 5
+	name := notInNames.ReplaceAllString(strings.ToLower(repository), "-")
+	name = strings.Trim(name[:min(len(name), validation.DNS1123LabelMaxLength-1-hashed)], "-")
+	if name == "" || taken[name] {
+		name = strings.TrimPrefix(fmt.Sprintf("%s-%x", name, sha256.Sum256([]byte(repository)))[:len(name)+1+hashed], "-")
+	}
+	return name
+}
