@@ -60,6 +60,7 @@ func TestEndToEnd(t *testing.T) {
 		{"tokens of Codacy", (*stories).codacyTokens},
 		{"the leader is killed in the middle of a mint", (*stories).killLeader},
 		{"the chart is upgraded", (*stories).upgrade},
+		{"the upgrade is rolled back, and done again", (*stories).rollback},
 		{"the kubectl plugin reaches into the cluster", (*stories).plugin},
 		{"a pod holds a token that was replaced", (*stories).rotation},
 		{"the chart is uninstalled and installed again", (*stories).reinstall},
@@ -187,10 +188,21 @@ func (s *stories) killLeader() {
 }
 
 func (s *stories) upgrade() {
+	s.unnoticed("upgrade", "tokensteward", s.chart(), "--values", s.values(), "--set", "authority.maxStaleness=40s")
+}
+
+// rollback goes back to the first release, with the CRDs of then, and forward again.
+func (s *stories) rollback() {
+	s.unnoticed("rollback", "tokensteward", "1")
+	s.unnoticed("rollback", "tokensteward", "2")
+}
+
+// unnoticed has Helm replace the operator, while pods use their tokens: none is refused, and all tokens stay what they are.
+func (s *stories) unnoticed(arguments ...string) {
+	s.Helper()
 	before := s.tokens()
 	from := time.Now()
-	s.helm("upgrade", "tokensteward", s.chart(), "--namespace", namespace, "--values", s.values(),
-		"--set", "authority.maxStaleness=40s", "--wait", "--timeout", "5m")
+	s.helm(append(arguments, "--namespace", namespace, "--wait", "--timeout", "5m")...)
 	s.eventually("the old replicas are gone", func() bool { return len(s.pods()) == 2 && len(s.readyPods()) == 2 })
 	s.alice.eventually(accepted)
 	s.api.eventually(received)

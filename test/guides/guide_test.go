@@ -63,8 +63,9 @@ type guide struct {
 	*testing.T
 	page string
 	left []block
-	// directory is where the commands run.
+	// directory is where the commands run, and cluster what they talk to.
 	directory string
+	cluster   *cluster
 }
 
 func open(t *testing.T, page string) *guide {
@@ -73,7 +74,7 @@ func open(t *testing.T, page string) *guide {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &guide{T: t, page: page, directory: t.TempDir()}
+	g := &guide{T: t, page: page, directory: t.TempDir(), cluster: theStage.cluster}
 	for _, b := range blocks {
 		if b.needs == "" {
 			g.left = append(g.left, b)
@@ -97,6 +98,30 @@ func (g *guide) next(under, input string) string {
 	return g.sh(b.text, input)
 }
 
+// another starts a cluster beside the stage's, with etcd's data in a directory, and has the commands that follow talk to it.
+func (g *guide) another(data string) *cluster {
+	g.Helper()
+	c, err := startCluster(g.Context(), data)
+	if err != nil {
+		g.Fatal(err)
+	}
+	g.Cleanup(func() {
+		if err := c.stop(); err != nil {
+			g.Error(err)
+		}
+	})
+	g.cluster = c
+	return c
+}
+
+// install starts the operator in the cluster that the commands talk to.
+func (g *guide) install(flags ...string) {
+	g.Helper()
+	if err := g.cluster.startOperator(g.Context(), flags...); err != nil {
+		g.Fatal(err)
+	}
+}
+
 // rest says that all blocks were run.
 func (g *guide) rest() {
 	g.Helper()
@@ -109,11 +134,12 @@ func (g *guide) rest() {
 func (g *guide) sh(commands, input string) string {
 	g.Helper()
 	command := exec.CommandContext(g.Context(), "sh", "-euc", commands)
+	kubeconfig := g.cluster.controlPlane.Kubeconfig
 	command.Dir = g.directory
 	command.Stdin = strings.NewReader(input)
 	command.Env = append(os.Environ(),
 		"PATH="+theStage.directory+string(os.PathListSeparator)+os.Getenv("PATH"),
-		"KUBECONFIG="+theStage.controlPlane.Kubeconfig, "KUBECACHEDIR="+filepath.Join(theStage.directory, "cache"))
+		"KUBECONFIG="+kubeconfig, "KUBECACHEDIR="+filepath.Join(filepath.Dir(kubeconfig), "cache"))
 	output, err := command.CombinedOutput()
 	if err != nil {
 		g.Fatalf("%s: %v\n%s\n%s", g.page, err, commands, output)
@@ -132,7 +158,7 @@ func (g *guide) tidy() {
 		"delete namespace team-a --ignore-not-found",
 		"delete secret codacy --ignore-not-found --namespace " + testenv.Namespace,
 	} {
-		command := theStage.controlPlane.Kubectl(context.WithoutCancel(g.Context()), append(strings.Fields(arguments), "--timeout=2m")...)
+		command := theStage.cluster.controlPlane.Kubectl(context.WithoutCancel(g.Context()), append(strings.Fields(arguments), "--timeout=2m")...)
 		if output, err := command.CombinedOutput(); err != nil {
 			g.Errorf("kubectl %s: %v: %s", arguments, err, output)
 		}

@@ -3,6 +3,7 @@ package guides_test
 import (
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,7 +16,7 @@ import (
 )
 
 // tried are the pages whose commands are run, each by a test of its own.
-var tried = []string{"start.md", "rotation.md", "restore.md", "runbooks.md", "codacy.md", "tokens.md", "metrics.md", "protect-your-own-service.md", "tokens-in-ci.md"}
+var tried = []string{"start.md", "rotation.md", "restore.md", "runbooks.md", "hand-made-tokens.md", "codacy.md", "tokens.md", "metrics.md", "protect-your-own-service.md", "tokens-in-ci.md"}
 
 // Whoever adds commands to a page either has them run, or says in a comment what they would need.
 func TestEveryCommandIsRunOrSaysWhatItNeeds(t *testing.T) {
@@ -72,6 +73,18 @@ func (g *guide) secret(key string) string {
 	return string(value)
 }
 
+// renewed waits until the Secret website holds another token, which Codacy accepts.
+func (g *guide) renewed(before string) (now string) {
+	g.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		if now = g.secret("CODACY_PROJECT_TOKEN"); now != before && theStage.service.Accepts(now) {
+			return now
+		} else if time.Now().After(end) {
+			g.Fatal("the Secret website holds no other token that Codacy accepts")
+		}
+	}
+}
+
 // has waits until a command prints something.
 func (g *guide) has(command, want string) {
 	g.Helper()
@@ -111,23 +124,30 @@ func TestRotation(t *testing.T) {
 	g.rest()
 }
 
+const reason = "kubectl -n team-a get projecttoken website -o jsonpath='{.status.conditions[?(@.type==\"Ready\")].reason}'"
+
 func TestRestore(t *testing.T) {
 	g := open(t, "restore.md")
-	g.builtIn()
-	for _, heading := range []string{"A Secret from a backup", "A Secret from a backup"} {
-		before := g.secret("PROJECT_TOKEN")
-		// As from a backup: what another resource wrote.
-		g.sh(`kubectl -n team-a get secret website -o yaml | sed '/ownerReferences/,/uid:/d; /resourceVersion/d; /  uid:/d' >backup.yaml
-kubectl -n team-a get projecttoken website -o yaml | sed '/^status:/,$d; /resourceVersion/d; /  uid:/d; /finalizer/d; /deletionTimestamp/d' >resource.yaml
-kubectl -n team-a delete projecttoken website
-kubectl create -f backup.yaml -f resource.yaml`, "")
-		g.has("kubectl -n team-a get projecttoken website -o jsonpath='{.status.conditions[?(@.type==\"Ready\")].reason}'", "SecretConflict")
-		g.next(heading, "")
-		g.sh("kubectl -n team-a wait projecttoken/website --for=condition=Ready --timeout=1m", "")
-		if g.secret("PROJECT_TOKEN") == before {
-			t.Error("the Secret still holds the token of the backup")
+	g.codacy()
+	g.next("With Velero", "")
+	for _, withStatus := range []bool{false, true} {
+		before, taken := g.secret("CODACY_PROJECT_TOKEN"), g.backUp()
+		g.sh("kubectl delete namespace team-a --timeout=1m", "")
+		if names := live("website"); len(names) != 0 {
+			t.Errorf("Codacy has %v of a namespace that is gone", names)
 		}
+		if warned := g.restore(taken, withStatus); warned != withStatus {
+			t.Errorf("Velero was refused a status: %v, want %v", warned, withStatus)
+		}
+		g.has(reason, "SecretConflict")
+		if names := live("website"); len(names) != 0 {
+			t.Errorf("Codacy has %v before the Secret is handed over", names)
+		}
+		g.next("A Secret from a backup", "")
+		g.sh("kubectl -n team-a wait projecttoken/website --for=condition=Ready --timeout=1m", "")
+		g.renewed(before)
 	}
+	g.copyOfACluster()
 	g.rest()
 }
 
@@ -142,10 +162,10 @@ spec:
 END
 kubectl -n team-a wait projecttoken/website --for=condition=Ready --timeout=1m`
 
-// codacy makes an issuer that leads to the stand-in, and a token of it.
+// codacy makes an issuer that leads to the stand-in, with a credential of an account of its own, and a token of it.
 func (g *guide) codacy() (credential codacytest.Token) {
 	g.Helper()
-	credential = theStage.service.CreateAccountToken(theStage.account, nil)
+	credential = theStage.service.CreateAccountToken(theStage.service.AddAccount("Robot", "robot@acme.example"), nil)
 	g.sh(fmt.Sprintf(`kubectl create namespace team-a
 kubectl -n %s create secret generic codacy --from-file=CODACY_API_TOKEN=/dev/stdin
 kubectl apply -f - <<'END'
@@ -188,25 +208,44 @@ func live(repository string) (names []string) {
 	return names
 }
 
+func TestHandMadeTokens(t *testing.T) {
+	g := open(t, "hand-made-tokens.md")
+	g.codacy()
+	byHand := theStage.service.CreateRepositoryToken("gh", "acme", "homepage", "ci", nil)
+	g.next("2. Have a token for each repository", "")
+	if names := live("homepage"); len(names) != 2 {
+		t.Errorf("Codacy has %v, want the token made by hand and a managed one", names)
+	}
+	ids := g.next("4. Revoke the old ones", "")
+	if lines := strings.Count(ids, "\n"); lines != 3 || strings.Contains(ids, "<none>") || strings.Contains(ids, strconv.FormatInt(byHand.ID, 10)) {
+		t.Errorf("want two Secrets with the id of a token each, and not that of the one made by hand:\n%s", ids)
+	}
+	theStage.service.RevokeInWebUI(byHand.ID)
+	g.rest()
+}
+
 func TestRunbooks(t *testing.T) {
 	g := open(t, "runbooks.md")
 	credential := g.codacy()
 
 	g.sh("kubectl -n "+testenv.Namespace+" delete secret codacy", "")
-	g.has("kubectl get clustertokenissuer codacy -o jsonpath='{.status.conditions[?(@.type==\"Ready\")].reason}'", "CredentialsMissing")
+	g.has(issuer, "CredentialsMissing")
 	g.next("A credential is lost", credential.Value.Reveal())
 
-	next := theStage.service.CreateAccountToken(theStage.account, nil)
+	next := theStage.service.CreateAccountToken(credential.Account, nil)
 	g.next("A credential has leaked, or is about to expire", next.Value.Reveal())
 	theStage.service.RevokeInWebUI(credential.ID)
 
-	if err := os.WriteFile(filepath.Join(g.directory, "leaked"), []byte(g.secret("CODACY_PROJECT_TOKEN")+"\n"), 0o600); err != nil {
+	g.ownerLeaves(credential.Account)
+
+	leaked := g.secret("CODACY_PROJECT_TOKEN")
+	if err := os.WriteFile(filepath.Join(g.directory, "leaked"), []byte(leaked+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	g.next("A token has leaked", "")
-	g.has(revision, "2")
-	if names := live("website"); len(names) != 1 || !strings.HasSuffix(names[0], "-2") {
-		t.Errorf("Codacy has %v", names)
+	g.renewed(leaked)
+	if theStage.service.Accepts(leaked) {
+		t.Error("Codacy accepts the token that has leaked")
 	}
 
 	g.next("A repository was renamed, or moved", "")
@@ -215,6 +254,7 @@ func TestRunbooks(t *testing.T) {
 		t.Errorf("Codacy has %v and %v", website, homepage)
 	}
 
+	g.aDayWithoutCodacy()
 	if err := theStage.served.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -229,16 +269,66 @@ func TestRunbooks(t *testing.T) {
 	g.sh(fmt.Sprintf(`kubectl patch clustertokenissuer codacy --type=merge --patch '{"spec":{"codacy":{"caBundle":%q}}}'
 kubectl wait clustertokenissuer/codacy --for=condition=Ready --timeout=1m`, base64.StdEncoding.EncodeToString(theStage.served.CAPEM)), "")
 
-	g.sh(website, "") // In the new cluster.
-	expires := time.Now().Add(24 * time.Hour)
-	left := theStage.service.CreateRepositoryToken("gh", "acme", "website", "ts-k3j9x2m7qa-11111111-2222-3333-4-1", &expires)
-	if listed := g.next("A cluster is given up for another", ""); !strings.Contains(listed, strconv.FormatInt(left.ID, 10)) {
-		t.Errorf("the token of the other cluster is not listed: %s", listed)
-	}
-	for _, name := range live("website") {
-		if name == left.Name {
-			t.Errorf("Codacy still has %s", name)
-		}
-	}
+	g.anotherCluster()
 	g.rest()
+}
+
+const (
+	issuer = "kubectl get clustertokenissuer codacy -o jsonpath='{.status.conditions[?(@.type==\"Ready\")].reason}'"
+	rotate = "kubectl -n team-a annotate projecttoken website tokensteward.io/rotate-requested-at=\"$(date)\" --overwrite"
+)
+
+// ownerLeaves tells of an account that is deactivated while a namespace has a token of it, and a rotation is due.
+func (g *guide) ownerLeaves(account int64) {
+	g.Helper()
+	const robot = `kubectl apply -f - <<'END'
+apiVersion: tokensteward.io/v1alpha1
+kind: AccountToken
+metadata: {name: robot, namespace: team-a}
+spec: {issuerRef: {name: codacy}}
+END
+kubectl -n team-a wait accounttoken/robot --for=condition=Ready --timeout=1m`
+	g.sh(robot, "")
+	held := g.secret("CODACY_PROJECT_TOKEN")
+	theStage.service.DeactivateAccount(account)
+	g.sh(rotate, "")
+	g.has(issuer, "CredentialsRefused")
+	g.has(reason, "Issued")
+	if !theStage.service.Accepts(held) || g.secret("CODACY_PROJECT_TOKEN") != held {
+		g.Error("the token of the repository does not go on")
+	}
+	other := theStage.service.CreateAccountToken(theStage.service.AddAccount("Another robot", "another@acme.example"), nil)
+	g.next("A credential's owner has left", other.Value.Reveal())
+	g.renewed(held)
+	g.has("kubectl -n team-a get accounttoken robot -o jsonpath='{.status.conditions[?(@.type==\"Stalled\")].reason}'", "AccountChanged")
+	g.next("A credential's owner has left", "")
+	g.sh(robot, "")
+}
+
+// aDayWithoutCodacy: a token is to be rotated, one to be made and one to be revoked while Codacy can't be reached.
+func (g *guide) aDayWithoutCodacy() {
+	g.Helper()
+	g.sh(website, "")
+	held := g.secret("CODACY_PROJECT_TOKEN")
+	theStage.service.Fault(func(string, *http.Request) codacytest.Fault {
+		return codacytest.Fault{Kind: codacytest.CutBeforeActing}
+	})
+	g.sh(rotate+"\nkubectl -n team-a delete projecttoken homepage --wait=false", "")
+	late := strings.NewReplacer("name: website", "name: late", "projecttoken/website", "projecttoken/late", "=Ready ", "=Ready=False ")
+	g.sh(late.Replace(website), "")
+	g.has(issuer, "ServiceUnavailable")
+	g.has(reason, "Issued") // What is valid stays valid.
+	if !theStage.service.Accepts(held) || g.secret("CODACY_PROJECT_TOKEN") != held || len(live("homepage")) != 1 {
+		g.Error("something has changed though Codacy was not reached")
+	}
+	theStage.service.Fault(nil)
+	g.next("Codacy does not answer", "")
+	g.renewed(held)
+	g.sh("kubectl -n team-a wait projecttoken/homepage --for=delete --timeout=1m", "")
+	if names := live("homepage"); len(names) != 0 {
+		g.Errorf("Codacy has %v of a resource that is deleted", names)
+	}
+	if names := live("website"); len(names) != 3 {
+		g.Errorf("Codacy has %v, want the tokens of website before and after its rotation, and that of late", names)
+	}
 }

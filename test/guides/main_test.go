@@ -21,14 +21,18 @@ import (
 
 // stage is what all guides are tried on, one after the other.
 type stage struct {
-	// directory has the programs that the guides call, and what the operator logs.
-	directory         string
+	// directory has the programs that the guides call, and binary is the operator's.
+	directory, binary string
+	cluster           *cluster
+	service           *codacytest.Server
+	served            *codacytest.Running
+}
+
+// cluster is one with an operator. Some guides are about two.
+type cluster struct {
 	controlPlane      *testenv.ControlPlane
 	controllerManager *exec.Cmd
 	operator          *testenv.Operator
-	service           *codacytest.Server
-	served            *codacytest.Running
-	account           int64
 }
 
 var theStage stage
@@ -51,8 +55,7 @@ func (s *stage) start(ctx context.Context) (err error) {
 	if s.directory, err = os.MkdirTemp("", "tokensteward-guides-"); err != nil {
 		return err
 	}
-	binary, err := testenv.BuildOperator(ctx, s.directory)
-	if err != nil {
+	if s.binary, err = testenv.BuildOperator(ctx, s.directory); err != nil {
 		return err
 	}
 	plugin := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(s.directory, "kubectl-steward"), "./cmd/kubectl-steward")
@@ -63,47 +66,73 @@ func (s *stage) start(ctx context.Context) (err error) {
 	if err := os.Symlink(filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), filepath.Join(s.directory, "kubectl")); err != nil {
 		return err
 	}
-	if s.controlPlane, err = testenv.Start(ctx); err != nil {
-		return err
-	}
-	if s.controllerManager, err = s.controlPlane.ControllerManager(); err != nil {
-		return err
-	}
-	if err := s.controllerManager.Start(); err != nil {
-		return err
-	}
 	behaviour, err := codacytest.Edition("cloud-2026-08")
 	if err != nil {
 		return err
 	}
 	behaviour.RateLimit = nil
 	s.service = codacytest.New(clock.RealClock{}, behaviour)
-	s.account = s.service.AddAccount("Robot", "robot@acme.example")
 	for _, repository := range []string{"website", "homepage"} {
 		s.service.AddRepository("gh", "acme", repository)
 	}
 	if s.served, err = codacytest.StartTLS(s.service, "127.0.0.1:0"); err != nil {
 		return err
 	}
-	s.operator, err = testenv.StartOperator(ctx, binary, s.controlPlane.OperatorKubeconfig, "--leader-elect=false", "--service-timeout=5s", "--service-pause=500ms")
+	if s.cluster, err = startCluster(ctx, ""); err != nil {
+		return err
+	}
+	return s.cluster.startOperator(ctx)
+}
+
+// startCluster starts one without an operator, with etcd's data in a directory, as testenv.StartOn does.
+func startCluster(ctx context.Context, data string) (_ *cluster, err error) {
+	c := &cluster{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.stop())
+		}
+	}()
+	if c.controlPlane, err = testenv.StartOn(ctx, data); err != nil {
+		return nil, err
+	}
+	if c.controllerManager, err = c.controlPlane.ControllerManager(); err != nil {
+		return nil, err
+	}
+	return c, c.controllerManager.Start()
+}
+
+// startOperator starts the operator, with more flags.
+func (c *cluster) startOperator(ctx context.Context, flags ...string) (err error) {
+	c.operator, err = testenv.StartOperator(ctx, theStage.binary, c.controlPlane.OperatorKubeconfig,
+		append([]string{"--leader-elect=false", "--service-timeout=5s", "--service-pause=500ms"}, flags...)...)
 	return err
+}
+
+// stop ends what runs of the cluster. It can be called again.
+func (c *cluster) stop() error {
+	var problems []error
+	if c.operator != nil {
+		c.operator.Stop()
+		problems = append(problems, c.operator.Remove())
+	}
+	if c.controllerManager != nil && c.controllerManager.Process != nil {
+		problems = append(problems, c.controllerManager.Process.Kill())
+		_ = c.controllerManager.Wait() // It was killed.
+	}
+	if c.controlPlane != nil {
+		problems = append(problems, c.controlPlane.Stop())
+	}
+	*c = cluster{}
+	return errors.Join(problems...)
 }
 
 func (s *stage) stop() error {
 	var problems []error
-	if s.operator != nil {
-		s.operator.Stop()
-		problems = append(problems, s.operator.Remove())
+	if s.cluster != nil {
+		problems = append(problems, s.cluster.stop())
 	}
 	if s.served != nil {
 		problems = append(problems, s.served.Close())
-	}
-	if s.controllerManager != nil && s.controllerManager.Process != nil {
-		problems = append(problems, s.controllerManager.Process.Kill())
-		_ = s.controllerManager.Wait() // It was killed.
-	}
-	if s.controlPlane != nil {
-		problems = append(problems, s.controlPlane.Stop())
 	}
 	return errors.Join(append(problems, os.RemoveAll(s.directory))...)
 }
