@@ -184,6 +184,19 @@ func TestARestartThatIsNotPermittedIsTriedAgain(t *testing.T) {
 	f.Expect(f.deployment("web").Spec.Template.Annotations).To(gomega.HaveKey(restartedAt))
 }
 
+// The status that tells of a refusal may meet with a change of the resource.
+func TestARestartThatIsNotPermittedIsToldThoughTheResourceChangesMeanwhile(t *testing.T) {
+	for range 5 {
+		f := newFixture(t)
+		f.applyWorkload("Deployment", "web")
+		token := f.restarting(v1alpha1.RolloutRestartTarget{Kind: "Deployment", Name: "web"})
+		for range 30 {
+			f.touch(token)
+		}
+		f.eventuallyRestarted(token, v1alpha1.ReasonRestartRefused)
+	}
+}
+
 // applySecret applies a Secret as Flux does.
 func (f *fixture) applySecret(name, value string) {
 	f.t.Helper()

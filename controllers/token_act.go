@@ -261,21 +261,23 @@ func (r *TokenReconciler) revoke(ctx context.Context, s *state, revisions []int6
 	return first
 }
 
-// referenceTo is what the status records of a token or a closed attempt, and whether anybody can have seen the token.
+// referenceTo is what the status records of a token or a closed attempt, and whether anybody can have seen the token. If somebody
+// made a status up in which two tokens have one revision it is the current one.
 func (s *state) referenceTo(revision int64) (reference issuer.Reference, seen, ok bool) {
 	status := s.token.SharedStatus()
-	for _, record := range status.Records() {
-		if record.Revision != revision {
-			continue
-		}
-		previous := previousOf(status, revision)
-		return issuer.Reference{
-			Kind: s.token.Kind(), Subject: s.token.Subject(), UID: s.token.GetUID(),
-			ID: record.ID, SHA256: record.SHA256, Name: record.Name, ExpirationTime: timeOf(record.ExpirationTime),
-			URL: record.URL, AccountID: record.AccountID,
-		}, previous == nil || previous.ReplacedTime != nil, true
+	var record v1alpha1.TokenRecord
+	if current := status.Token; current != nil && current.Revision == revision {
+		record, seen = current.Record(), true
+	} else if previous := previousOf(status, revision); previous != nil {
+		record, seen = previous.Record(), previous.ReplacedTime != nil
+	} else {
+		return issuer.Reference{}, false, false
 	}
-	return issuer.Reference{}, false, false
+	return issuer.Reference{
+		Kind: s.token.Kind(), Subject: s.token.Subject(), UID: s.token.GetUID(),
+		ID: record.ID, SHA256: record.SHA256, Name: record.Name, ExpirationTime: timeOf(record.ExpirationTime),
+		URL: record.URL, AccountID: record.AccountID,
+	}, seen, true
 }
 
 // noteDead notes for the Events which tokens are struck off, and how it is known that they are gone.

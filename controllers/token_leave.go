@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,9 @@ func (r *TokenReconciler) leaveBehind(ctx context.Context, s *state, revisions [
 // remainsOf is what the status records of tokens, or the open attempt, in the words of the issuer's.
 func (s *state) remainsOf(revisions []int64, now metav1.Time) (left []v1alpha1.RetainedToken) {
 	owner := fmt.Sprintf("%s/%s/%s", s.token.Kind(), s.token.GetNamespace(), s.token.GetName())
-	for _, record := range s.token.SharedStatus().Records() {
+	records := s.token.SharedStatus().Records()
+	slices.SortStableFunc(records, func(a, b v1alpha1.TokenRecord) int { return cmp.Compare(a.Revision, b.Revision) })
+	for _, record := range records {
 		if slices.Contains(revisions, record.Revision) {
 			left = append(left, v1alpha1.RetainedToken{
 				Owner: owner, ID: record.ID, Name: record.Name, SHA256: record.SHA256, ExpirationTime: record.ExpirationTime, RetainedTime: now,

@@ -55,6 +55,10 @@ func (r *TokenReconciler) restart(ctx context.Context, s *state) error {
 	}
 	r.setRestarted(s, missing, refused)
 	if len(refused) > 0 {
+		// If the resource changed meanwhile the condition is lost, so it is not put off before it is told.
+		if err := r.patchStatus(ctx, s); err != nil {
+			return fmt.Errorf("recording that workloads were not restarted: %w", err)
+		}
 		r.failures.postpone(s, lifecycle.Restart, restartRetry)
 	} else {
 		r.failures.succeeded(s, lifecycle.Restart)

@@ -99,16 +99,16 @@ func (t *PreviousToken) Record() TokenRecord {
 	return TokenRecord{t.Revision, t.ID, t.Name, t.SHA256, t.URL, t.AccountID, t.ExpirationTime}
 }
 
-// Records are the tokens, and the attempts, that a status knows of, the oldest first.
+// Records are the tokens, and the attempts, that a status knows of: the current one first.
 func (s *TokenStatus) Records() (records []TokenRecord) {
-	for i := range s.PreviousTokens {
-		records = append(records, s.PreviousTokens[i].Record())
-	}
 	if s.Token != nil {
 		records = append(records, s.Token.Record())
 	}
 	if s.Pending != nil {
 		records = append(records, s.Pending.Record())
+	}
+	for i := range s.PreviousTokens {
+		records = append(records, s.PreviousTokens[i].Record())
 	}
 	return records
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -30,9 +33,10 @@ func (p *plugin) generate() *cobra.Command {
 		Short: "Write ProjectTokens for the repositories of an organization at Codacy",
 		Long: "Write ProjectTokens for the repositories of an organization at Codacy as YAML, to be committed or applied.\n\n" +
 			"Repositories of which the namespace has a ProjectToken are left out, so that the next run goes on after the last one.\n" +
-			"So are those that have no tokens at Codacy, and those that the issuer does not grant to the namespace.\n\n" +
+			"So are those that have no tokens at Codacy, and those that the issuer does not grant to the namespace.\n" +
+			"Keep what each run wrote: a resource that leaves Git is deleted, and its token revoked.\n\n" +
 			"It asks Codacy with the issuer's credential, which you need to be allowed to read, and changes nothing.",
-		Example: "  kubectl steward generate gh/acme --issuer codacy --namespace team-a >tokens.yaml\n" +
+		Example: "  kubectl steward generate gh/acme --issuer codacy --namespace team-a >tokens-1.yaml\n" +
 			"  kubectl steward generate gh/acme --issuer codacy --namespace team-a --match 'web-*' --limit 10",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -62,8 +66,8 @@ type generator struct {
 func (g *generator) run(ctx context.Context, of string) error {
 	provider, organization, ok := strings.Cut(of, "/")
 	switch _, err := path.Match(g.match, ""); {
-	case !ok || provider == "" || organization == "" || strings.Contains(organization, "/"):
-		return errors.New("name the organization as PROVIDER/ORGANIZATION, as in gh/acme")
+	case !ok || !providers[provider] || !pathSegment.MatchString(organization):
+		return errors.New("name the organization as PROVIDER/ORGANIZATION, as in gh/acme; providers are gh, ghe, gl, gle, bb and bbe")
 	case err != nil:
 		return errors.New("--match is no pattern: a [ takes a ]")
 	case g.limit < 1:
@@ -110,10 +114,13 @@ func (g *generator) write(ctx context.Context, i v1alpha1.Issuer, provider, orga
 	}
 	names, have := map[string]bool{}, map[string]bool{}
 	for _, t := range tokens {
-		names[t.GetName()] = true
-		if t.Kind() == v1alpha1.KindProjectToken {
-			have[t.Subject()] = true
+		names[t.GetName()], names[v1alpha1.SecretName(t)] = true, true
+		if t, ok := t.(*v1alpha1.ProjectToken); ok {
+			have[grant.Key(t.Spec.Project)] = true
 		}
+	}
+	if err := g.addSecrets(ctx, names); err != nil {
+		return err
 	}
 	granted, err := g.grants(ctx, i)
 	if err != nil {
@@ -127,7 +134,7 @@ func (g *generator) write(ctx context.Context, i v1alpha1.Issuer, provider, orga
 		switch {
 		case !matches:
 			left["--match is for other names"]++
-		case have[project.String()]:
+		case have[grant.Key(project)]:
 			left["a ProjectToken of the namespace is for it"]++
 		case !pathSegment.MatchString(r.Name):
 			left["no ProjectToken can be for such a name"]++
@@ -141,7 +148,7 @@ func (g *generator) write(ctx context.Context, i v1alpha1.Issuer, provider, orga
 			left["--limit is reached; run this again when these are applied"]++
 		default:
 			name := nameFor(r.Name, names)
-			names[name] = true
+			names[name], have[grant.Key(project)] = true, true
 			if err := g.print(i, name, project); err != nil {
 				return err
 			}
@@ -151,6 +158,22 @@ func (g *generator) write(ctx context.Context, i v1alpha1.Issuer, provider, orga
 	g.progress("Of %d repositories %d get a ProjectToken.", len(repositories), written)
 	for _, why := range slices.Sorted(maps.Keys(left)) {
 		g.progress("%d left out: %s", left[why], why)
+	}
+	return nil
+}
+
+// addSecrets adds the names of the Secrets in the namespace, with which a resource of the same name would be in conflict.
+func (g *generator) addSecrets(ctx context.Context, names map[string]bool) error {
+	secrets := &metav1.PartialObjectMetadataList{}
+	secrets.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	switch err := g.client.List(ctx, secrets, client.InNamespace(g.namespace)); {
+	case apierrors.IsForbidden(err):
+		g.progress("You may not list the Secrets of the namespace %s: if one has the name of a new ProjectToken, that says SecretConflict.", g.namespace)
+	case err != nil:
+		return err
+	}
+	for i := range secrets.Items {
+		names[secrets.Items[i].Name] = true
 	}
 	return nil
 }
@@ -186,18 +209,23 @@ func (g *generator) print(i v1alpha1.Issuer, name string, project v1alpha1.Proje
 	return err
 }
 
-// pathSegment is what the schema of v1alpha1.PathSegment lets through.
+var providers = map[string]bool{"gh": true, "ghe": true, "gl": true, "gle": true, "bb": true, "bbe": true}
+
+// pathSegment is what the schema of v1alpha1.PathSegment lets through, but for . and .., which nothing is called.
 var pathSegment = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,253}$`)
 
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 
 // nameFor makes a name for the resource and its Secret of a repository's name. If it is taken, a piece of a hash tells them apart.
 func nameFor(repository string, taken map[string]bool) string {
-	const hashed = 5
+	const least = 5
+	hash := sha256.Sum256([]byte(repository))
 	name := notInNames.ReplaceAllString(strings.ToLower(repository), "-")
-	name = strings.Trim(name[:min(len(name), validation.DNS1123LabelMaxLength-1-hashed)], "-")
-	if name == "" || taken[name] {
-		name = strings.TrimPrefix(fmt.Sprintf("%s-%x", name, sha256.Sum256([]byte(repository)))[:len(name)+1+hashed], "-")
+	name = strings.Trim(name[:min(len(name), validation.DNS1123LabelMaxLength-1-least)], "-")
+	for unique, more := name, least; ; more++ {
+		if unique != "" && !taken[unique] {
+			return unique
+		}
+		unique = strings.TrimPrefix(name+"-"+hex.EncodeToString(hash[:])[:more], "-")
 	}
-	return name
 }

@@ -186,6 +186,14 @@ func projectMatches(pattern string, project v1alpha1.Project) bool {
 		matches(organization, string(project.Organization), fold) && matches(repository, string(project.Repository), fold)
 }
 
+// Key is the same of two projects that are one to their provider, however their names are written.
+func Key(project v1alpha1.Project) string {
+	if foldsCase(project.Provider) {
+		return strings.ToLower(project.String())
+	}
+	return project.String()
+}
+
 // foldsCase says whether upper and lower case are the same to a provider: they are to the ones in the cloud.
 func foldsCase(provider string) bool {
 	return provider == "gh" || provider == "gl" || provider == "bb"

@@ -4,6 +4,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
@@ -65,13 +66,17 @@ func (g *guide) restore(taken backup, withStatus bool) (warned bool) {
 		}
 		status, found := kept.Object["status"]
 		if found && withStatus && object.GroupVersionKind().Group == v1alpha1.GroupVersion.Group {
-			object.Object["status"] = status
-			if err := g.cluster.controlPlane.Client.Status().Update(g.Context(), object); err != nil {
-				if !apierrors.IsForbidden(err) && !apierrors.IsConflict(err) {
-					g.Fatal(err)
+			err := retry.RetryOnConflict(retry.DefaultRetry, func() error { // The operator writes it, too.
+				if err := g.cluster.controlPlane.Client.Get(g.Context(), client.ObjectKeyFromObject(object), object); err != nil {
+					return err
 				}
-				warned = true
+				object.Object["status"] = status
+				return g.cluster.controlPlane.Client.Status().Update(g.Context(), object)
+			})
+			if err != nil && !apierrors.IsForbidden(err) {
+				g.Fatal(err)
 			}
+			warned = warned || err != nil
 		}
 	}
 	return warned

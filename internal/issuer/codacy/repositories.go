@@ -40,6 +40,9 @@ func (c *Connection) Repositories(ctx context.Context, provider, organization st
 	}, func(r *api.Repository) string { return r.Name })
 	var no *refusal
 	if errors.As(err, &no) {
+		if _, err := c.Identify(ctx); err != nil {
+			return nil, err
+		}
 		return nil, &issuer.Error{
 			Reason: v1alpha1.ReasonServiceRefused, Stalled: true,
 			Message: fmt.Sprintf("%s to a request for the repositories of %s/%s. Is there such an organization at Codacy, and can the account of the issuer see it?", no, provider, organization),
