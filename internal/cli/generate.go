@@ -13,9 +13,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -164,16 +162,15 @@ func (g *generator) write(ctx context.Context, i v1alpha1.Issuer, provider, orga
 
 // addSecrets adds the names of the Secrets in the namespace, with which a resource of the same name would be in conflict.
 func (g *generator) addSecrets(ctx context.Context, names map[string]bool) error {
-	secrets := &metav1.PartialObjectMetadataList{}
-	secrets.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
-	switch err := g.client.List(ctx, secrets, client.InNamespace(g.namespace)); {
+	secrets, err := listSecrets(ctx, g.client, client.InNamespace(g.namespace))
+	switch {
 	case apierrors.IsForbidden(err):
 		g.progress("You may not list the Secrets of the namespace %s: if one has the name of a new ProjectToken, that says SecretConflict.", g.namespace)
 	case err != nil:
 		return err
 	}
-	for i := range secrets.Items {
-		names[secrets.Items[i].Name] = true
+	for i := range secrets {
+		names[secrets[i].Name] = true
 	}
 	return nil
 }
@@ -184,8 +181,8 @@ func (g *generator) grants(ctx context.Context, i v1alpha1.Issuer) (func(v1alpha
 	if !ok {
 		return func(v1alpha1.Project) bool { return true }, nil
 	}
-	var namespace corev1.Namespace
-	if err := g.client.Get(ctx, client.ObjectKey{Name: g.namespace}, &namespace); err != nil {
+	namespace := grant.NamespaceMetadata()
+	if err := g.client.Get(ctx, client.ObjectKey{Name: g.namespace}, namespace); err != nil {
 		return nil, fmt.Errorf("the labels of the namespace, which grants may go by: %w", err)
 	}
 	in := grant.Namespace{Name: namespace.Name, Labels: namespace.Labels}

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -262,15 +261,14 @@ func (s *search) unclaimed(ctx context.Context, found []orphan) ([]orphan, error
 		}
 	}
 	// All Secrets: one that was left behind is not labelled as the operator's any more.
-	secrets := &metav1.PartialObjectMetadataList{}
-	secrets.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
-	if err := s.client.List(ctx, secrets); err != nil {
+	secrets, err := listSecrets(ctx, s.client)
+	if err != nil {
 		return nil, err
 	}
 	named := map[string]string{}
-	for i := range secrets.Items {
-		if id := secrets.Items[i].Annotations[v1alpha1.TokenIDAnnotation]; id != "" {
-			named[id] = client.ObjectKeyFromObject(&secrets.Items[i]).String()
+	for i := range secrets {
+		if id := secrets[i].Annotations[v1alpha1.TokenIDAnnotation]; id != "" {
+			named[id] = client.ObjectKeyFromObject(&secrets[i]).String()
 		}
 	}
 	left := []orphan{}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
+
+	"github.com/tokensteward/tokensteward/internal/docpage"
 )
 
 var update = flag.Bool("update", false, "write the table of docs/flags.md anew")
@@ -17,14 +19,12 @@ const chart = "../../charts/tokensteward/"
 
 // The flags, and the chart's values that its template makes them of, are the table of the page: make generate writes it.
 func TestThePageHasTheFlags(t *testing.T) {
-	const file, begin, end = "../../docs/flags.md", "<!-- begin: make generate -->\n", "<!-- end: make generate -->\n"
+	const file = "../../docs/flags.md"
 	text := read(t, file)
-	before, rest, found := strings.Cut(text, begin)
-	_, after, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("%s has not both marks %q and %q", file, begin, end)
+	page, err := docpage.Put(text, "make generate", flagsTable(t))
+	if err != nil {
+		t.Fatal(err)
 	}
-	page := before + begin + flagsTable(t) + end + after
 	if *update {
 		if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
 			t.Fatal(err)
@@ -40,7 +40,7 @@ func flagsTable(t *testing.T) string {
 	flags := pflag.NewFlagSet("manager", pflag.ContinueOnError)
 	new(Options).AddFlags(flags)
 	inChart := chartValues(t)
-	table := row("flag", "default", "meaning", "value of the chart") + "|---|---|---|---|\n"
+	table := docpage.Row("flag", "default", "meaning", "value of the chart") + "|---|---|---|---|\n"
 	flags.VisitAll(func(f *pflag.Flag) {
 		if strings.HasPrefix(f.Name, "test.") || f.Name == "update" {
 			return // The test's own.
@@ -61,7 +61,7 @@ func flagsTable(t *testing.T) string {
 		if initial != "" {
 			initial = "`" + initial + "`"
 		}
-		table += row("`--"+f.Name+"`", initial, f.Usage, value)
+		table += docpage.Row("`--"+f.Name+"`", initial, f.Usage, value)
 	})
 	for name := range inChart {
 		t.Errorf("the chart sets --%s, which is no flag", name)
@@ -140,11 +140,4 @@ func read(t *testing.T, file string) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-func row(cells ...string) string {
-	for i := range cells {
-		cells[i] = strings.ReplaceAll(cells[i], "|", `\|`)
-	}
-	return "| " + strings.Join(cells, " | ") + " |\n"
 }

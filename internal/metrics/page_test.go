@@ -16,6 +16,7 @@ import (
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tokensteward/tokensteward/internal/docpage"
 	"github.com/tokensteward/tokensteward/internal/metrics"
 )
 
@@ -30,13 +31,9 @@ func TestThePageHasTheMetricsAndTheAlerts(t *testing.T) {
 	}
 	page := string(text)
 	for name, table := range map[string]string{"metrics": metricsTable(t), "alerts": alertsTable(t)} {
-		begin, end := "<!-- begin: make generate, "+name+" -->\n", "<!-- end: make generate, "+name+" -->\n"
-		before, rest, found := strings.Cut(page, begin)
-		_, after, closed := strings.Cut(rest, end)
-		if !found || !closed {
-			t.Fatalf("%s has not both marks %q and %q", file, begin, end)
+		if page, err = docpage.Put(page, "make generate, "+name, table); err != nil {
+			t.Fatal(err)
 		}
-		page = before + begin + table + end + after
 	}
 	if *update {
 		if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
@@ -61,7 +58,7 @@ func metricsTable(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, listed := row("metric", "type", "labels", "meaning")+"|---|---|---|---|\n", 0
+	table, listed := docpage.Row("metric", "type", "labels", "meaning")+"|---|---|---|---|\n", 0
 	for _, f := range families {
 		if !strings.HasPrefix(f.GetName(), "tokensteward_") {
 			continue
@@ -70,7 +67,7 @@ func metricsTable(t *testing.T) string {
 		for _, l := range f.GetMetric()[0].GetLabel() {
 			names[l.GetName()] = true
 		}
-		table += row("`"+f.GetName()+"`", strings.ToLower(f.GetType().String()), labelsOf(names), linked(f.GetHelp()))
+		table += docpage.Row("`"+f.GetName()+"`", strings.ToLower(f.GetType().String()), labelsOf(names), linked(f.GetHelp()))
 		listed++
 	}
 	described, descriptions := 0, make(chan *prometheus.Desc, 1000)
@@ -132,7 +129,7 @@ func alertsTable(t *testing.T) string {
 	if err := yaml.Unmarshal(text, &file); err != nil {
 		t.Fatal(err)
 	}
-	table := row("alert", "severity", "fires when", "says, for example") + "|---|---|---|---|\n"
+	table := docpage.Row("alert", "severity", "fires when", "says, for example") + "|---|---|---|---|\n"
 	for _, g := range file.Groups {
 		for _, r := range g.Rules {
 			says, err := template.New(r.Alert).Funcs(functions).Option("missingkey=error").
@@ -145,17 +142,10 @@ func alertsTable(t *testing.T) string {
 				t.Fatal(err)
 			}
 			when := fmt.Sprintf("`%s`, for %s", strings.Join(strings.Fields(r.Expr), " "), r.For)
-			table += row("`"+r.Alert+"`", r.Labels["severity"], when, linked(said.String()))
+			table += docpage.Row("`"+r.Alert+"`", r.Labels["severity"], when, linked(said.String()))
 		}
 	}
 	return table
-}
-
-func row(cells ...string) string {
-	for i := range cells {
-		cells[i] = strings.ReplaceAll(cells[i], "|", `\|`)
-	}
-	return "| " + strings.Join(cells, " | ") + " |\n"
 }
 
 // linked is a text whose docs/page.md#heading are links of the page. make site looks whether they lead somewhere.

@@ -9,20 +9,16 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/tokensteward/tokensteward/internal/docpage"
 )
 
 // document writes the tables of docs/performance.md, between its two marks, and the plots beside them.
 func (r *results) document(docs string) error {
-	const begin, end = "<!-- begin: make bench -->\n", "<!-- end: make bench -->\n"
 	file := filepath.Join(docs, "performance.md")
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
-	}
-	before, rest, found := strings.Cut(string(text), begin)
-	_, after, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		return fmt.Errorf("%s has not both marks %q and %q", file, begin, end)
 	}
 	var table bytes.Buffer
 	fmt.Fprintf(&table, "Measured on %s by `make bench BENCH=\"%s\"`, on %s.\n\n", time.Now().UTC().Format(time.DateOnly), strings.Join(os.Args[1:], " "), machine())
@@ -49,7 +45,11 @@ func (r *results) document(docs string) error {
 			return err
 		}
 	}
-	return os.WriteFile(file, []byte(before+begin+table.String()+end+after), 0o644)
+	page, err := docpage.Put(string(text), "make bench", table.String())
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return os.WriteFile(file, []byte(page), 0o644)
 }
 
 func machine() string {

@@ -245,6 +245,10 @@ func TestHealthyTokensCostOneListAnIntervalAndNothingAfterARestart(t *testing.T)
 		if early := at[0].Sub(restarted); early < time.Minute {
 			t.Errorf("%s was asked for %s after a restart, want nothing in the first minute", place, early)
 		}
+		// The first look is spread over an interval from when the operator has begun.
+		if late := at[0].Sub(restarted); late > 2*time.Hour {
+			t.Errorf("%s was looked at after %s", place, late)
+		}
 		// It is an hour and more from look to look. A request may be on its way for seconds, which are minutes of the fast clock.
 		if apart := at[1].Sub(at[0]); apart < 45*time.Minute {
 			t.Errorf("%s was asked for twice within %s, want one list an hour", place, apart)
