@@ -77,7 +77,7 @@ func (s *story) command(command string) *exec.Cmd {
 	shell := exec.CommandContext(s.ctx, "/bin/sh", "-c", command)
 	shell.Dir = testenv.Root()
 	path := []string{os.Getenv("KUBEBUILDER_ASSETS"), filepath.Join(testenv.Root(), "bin"), os.Getenv("PATH")} // kubectl, and its plugin.
-	shell.Env = append(os.Environ(), "KUBECONFIG="+s.controlPlane.Kubeconfig, "PATH="+strings.Join(path, string(filepath.ListSeparator)))
+	shell.Env = append(s.controlPlane.Environ(), "PATH="+strings.Join(path, string(filepath.ListSeparator)))
 	return shell
 }
 

@@ -13,10 +13,14 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/manager"
 )
 
@@ -86,8 +90,8 @@ func (cp *ControlPlane) start(ctx context.Context) error {
 	if output, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("kubectl apply -k config/default: %w: %s", err, output)
 	}
-	if output, err := cp.Kubectl(ctx, "wait", "--for=condition=Established", "crd", "--all").CombinedOutput(); err != nil {
-		return fmt.Errorf("waiting for the CRDs: %w: %s", err, output)
+	if err := cp.waitForCRDs(ctx); err != nil {
+		return fmt.Errorf("waiting for the CRDs: %w", err)
 	}
 	user, err := cp.environment.AddUser(envtest.User{
 		Name:   "system:serviceaccount:" + Namespace + ":tokensteward",
@@ -105,11 +109,42 @@ func (cp *ControlPlane) start(ctx context.Context) error {
 	return os.WriteFile(cp.OperatorKubeconfig, kubeconfig, 0o600)
 }
 
+// waitForCRDs waits until the API server tells of each kind, and has kubectl forget what it learnt before.
+func (cp *ControlPlane) waitForCRDs(ctx context.Context) error {
+	api, err := discovery.NewDiscoveryClientForConfig(cp.Admin)
+	if err != nil {
+		return err
+	}
+	err = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
+		_, lists, err := api.ServerGroupsAndResources() // What kubectl asks: not at once what a CRD's condition says.
+		if err != nil {
+			return false, nil //nolint:nilerr // It is asked again.
+		}
+		kinds := sets.New("AccountToken", "ProjectToken", "ClusterTokenIssuer", "TokenIssuer")
+		for _, list := range lists {
+			for _, resource := range list.APIResources {
+				if list.GroupVersion == v1alpha1.GroupVersion.String() {
+					kinds.Delete(resource.Kind)
+				}
+			}
+		}
+		return kinds.Len() == 0, nil
+	})
+	return errors.Join(err, os.RemoveAll(cp.kubectlCache()))
+}
+
+func (cp *ControlPlane) kubectlCache() string { return filepath.Join(cp.directory, "cache") }
+
+// Environ is the environment in which kubectl, its plugins and helm talk to this control plane as the admin.
+func (cp *ControlPlane) Environ() []string {
+	// What kubectl knows of an API server it remembers by its address, which another one had before.
+	return append(os.Environ(), "KUBECONFIG="+cp.Kubeconfig, "KUBECACHEDIR="+cp.kubectlCache())
+}
+
 // Kubectl is a kubectl command that acts as the admin.
 func (cp *ControlPlane) Kubectl(ctx context.Context, arguments ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), arguments...)
-	// What kubectl knows of an API server it remembers by its address, which another one had before.
-	command.Env = append(os.Environ(), "KUBECONFIG="+cp.Kubeconfig, "KUBECACHEDIR="+filepath.Join(cp.directory, "cache"))
+	command.Env = cp.Environ()
 	return command
 }
 

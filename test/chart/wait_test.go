@@ -54,7 +54,7 @@ spec:
 	install := func(timeout string) ([]byte, error) {
 		command := exec.CommandContext(t.Context(), filepath.Join(testenv.Root(), "bin", "helm"),
 			"upgrade", "--install", "website", directory, "--namespace", "team-a", "--wait", "--timeout", timeout)
-		command.Env = append(os.Environ(), "KUBECONFIG="+cp.Kubeconfig)
+		command.Env = cp.Environ()
 		return command.CombinedOutput()
 	}
 	if output, err := install("4s"); err == nil {

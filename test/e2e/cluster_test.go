@@ -126,6 +126,8 @@ type world struct {
 	ctx    context.Context
 	client client.Client
 	typed  kubernetes.Interface
+	// cache is kubectl's of what kinds there are: it goes by the API server's address, which another one had before.
+	cache string
 }
 
 func newWorld(t *testing.T) *world {
@@ -137,7 +139,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{T: t, cluster: c, ctx: ctx}
+	w := &world{T: t, cluster: c, ctx: ctx, cache: t.TempDir()}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(w.everything())
@@ -160,10 +162,14 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+func (w *world) environ() []string {
+	return append(os.Environ(), "KUBECONFIG="+w.kubeconfig, "KUBECACHEDIR="+w.cache)
+}
+
 func (w *world) command(name string, arguments ...string) *exec.Cmd {
 	command := exec.CommandContext(w.ctx, name, arguments...)
 	command.Dir = testenv.Root()
-	command.Env = append(os.Environ(), "KUBECONFIG="+w.kubeconfig, "HELM="+helmBinary(), "KUBECTL="+kubectlBinary(),
+	command.Env = append(w.environ(), "HELM="+helmBinary(), "KUBECTL="+kubectlBinary(),
 		"PATH="+filepath.Join(testenv.Root(), "bin")+string(os.PathListSeparator)+os.Getenv("PATH")) // Where the plugin is.
 	return command
 }
@@ -205,7 +211,7 @@ func (w *world) everything() string {
 		{"-n", namespace, "logs", "--selector", "app.kubernetes.io/name=tokensteward", "--tail", "80", "--prefix"},
 	} {
 		command := exec.CommandContext(context.WithoutCancel(w.ctx), kubectlBinary(), arguments...)
-		command.Env = append(os.Environ(), "KUBECONFIG="+w.kubeconfig)
+		command.Env = w.environ()
 		output, err := command.CombinedOutput()
 		fmt.Fprintf(&text, "\n$ kubectl %s (%v)\n%s", strings.Join(arguments, " "), err, output)
 	}

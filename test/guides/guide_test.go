@@ -134,12 +134,9 @@ func (g *guide) rest() {
 func (g *guide) sh(commands, input string) string {
 	g.Helper()
 	command := exec.CommandContext(g.Context(), "sh", "-euc", commands)
-	kubeconfig := g.cluster.controlPlane.Kubeconfig
 	command.Dir = g.directory
 	command.Stdin = strings.NewReader(input)
-	command.Env = append(os.Environ(),
-		"PATH="+theStage.directory+string(os.PathListSeparator)+os.Getenv("PATH"),
-		"KUBECONFIG="+kubeconfig, "KUBECACHEDIR="+filepath.Join(filepath.Dir(kubeconfig), "cache"))
+	command.Env = append(g.cluster.controlPlane.Environ(), "PATH="+theStage.directory+string(os.PathListSeparator)+os.Getenv("PATH"))
 	output, err := command.CombinedOutput()
 	if err != nil {
 		g.Fatalf("%s: %v\n%s\n%s", g.page, err, commands, output)
