@@ -8,6 +8,7 @@ import (
 
 	"github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -58,6 +59,22 @@ func (f *codacyFixture) tokenIssuer(secretName string) *v1alpha1.TokenIssuer {
 func ofTokenIssuer(t v1alpha1.Token) v1alpha1.Token {
 	t.SharedSpec().IssuerRef = v1alpha1.IssuerReference{Kind: v1alpha1.KindTokenIssuer, Name: "robot"}
 	return t
+}
+
+// The default key, written out, is that of Codacy's tokens, and nobody knows of what a token is before its issuer is there.
+func TestATakeoverThatComesBeforeItsIssuerWaitsForIt(t *testing.T) {
+	f := startCodacy(t, codacyEdition(t, "cloud-2025-07"), allowedHost)
+	f.issuer = &v1alpha1.ClusterTokenIssuer{ObjectMeta: metav1.ObjectMeta{Name: "robot"}}
+	f.handmadeSecret("ci", "CODACY_API_TOKEN", f.server.CreateAccountToken(f.account, nil).Value.Reveal())
+	token := ofTokenIssuer(f.adopting(v1alpha1.KindAccountToken, "ci"))
+	token.SharedSpec().Adopt.SecretRef.Key = "CODACY_API_TOKEN"
+	f.create(token)
+	f.eventuallyReady(token, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotFound)
+	f.Expect(meta.FindStatusCondition(token.SharedStatus().Conditions, v1alpha1.ConditionStalled)).To(gomega.BeNil())
+	f.putCredential(f.namespace, "credentials", f.credential)
+	f.create(f.tokenIssuer("credentials"))
+	f.eventuallyReady(token, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+	f.Expect(token.SharedStatus().AdoptedTime).NotTo(gomega.BeNil())
 }
 
 func TestAHandmadeTokenIsTakenOverAndReplacedWhenItIsDue(t *testing.T) {

@@ -1,8 +1,10 @@
 package controllers_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/onsi/gomega"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -48,6 +51,7 @@ func TestBadInputIsToldAndCosts(t *testing.T) {
 	secretNamed := func(f *fixture) *corev1.Secret {
 		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "token"}}
 	}
+	var allow func()
 	for name, test := range map[string]badInput{
 		"an account that the issuer does not have": {
 			token:  func(t *v1alpha1.AccountToken) { t.Spec.Account = "mallory" },
@@ -191,10 +195,12 @@ func TestBadInputIsToldAndCosts(t *testing.T) {
 			},
 		},
 		"an admission policy that wants no Secret": {
-			world:  func(f *fixture) { f.forbidSecrets(true) },
+			world: func(f *fixture) {
+				allow = f.refuseSecrets("'no Secrets here: ' + string(object.data['API_TOKEN'])", admissionv1.Create, admissionv1.Update)
+			},
 			reason: v1alpha1.ReasonSecretRefused, message: "no Secrets here", stalled: true,
 			cure: func(f *fixture, t *v1alpha1.AccountToken) {
-				f.forbidSecrets(false)
+				allow()
 				f.eventuallyTouched(t)
 			},
 		},
@@ -302,21 +308,21 @@ func mintsAttempted(f *fixture) int {
 	return len(token.Status.Mints)
 }
 
-// forbidSecrets makes, or unmakes, an admission policy that lets nobody write a Secret in the fixture's namespace.
-func (f *fixture) forbidSecrets(forbid bool) {
+// refuseSecrets makes an admission policy that refuses what is done with Secrets in the fixture's namespace, until the function
+// that it returns is called. Its words are a CEL expression, to give away what a policy can: whatever the operator shows of
+// it must not be a token.
+func (f *fixture) refuseSecrets(words string, operations ...admissionv1.OperationType) (lift func()) {
 	f.t.Helper()
 	name := "no-secrets-" + f.namespace
 	policy := &admissionv1.ValidatingAdmissionPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: admissionv1.ValidatingAdmissionPolicySpec{
 			MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
-				Operations: []admissionv1.OperationType{admissionv1.Create, admissionv1.Update},
+				Operations: operations,
 				Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"secrets"}},
 			}}}},
-			// The message gives away what it can: whatever the operator shows of it must not be a token.
 			Validations: []admissionv1.Validation{{
-				Expression:        fmt.Sprintf("object.metadata.namespace != %q || object.metadata.name == 'probe-ok'", f.namespace),
-				MessageExpression: "'no Secrets here: ' + string(object.data['API_TOKEN'])",
+				Expression: fmt.Sprintf("request.namespace != %q || request.name == 'probe-ok'", f.namespace), MessageExpression: words,
 			}},
 		},
 	}
@@ -326,19 +332,77 @@ func (f *fixture) forbidSecrets(forbid bool) {
 			PolicyName: name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
 		},
 	}
-	if !forbid {
+	probe := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, GenerateName: "probe-"}, StringData: map[string]string{"API_TOKEN": "x", "CODACY_API_TOKEN": "x"}}
+	if !slices.Contains(operations, admissionv1.Create) {
+		f.create(probe)
+	}
+	refused := func() bool {
+		switch operations[0] {
+		case admissionv1.Create:
+			return k8s.Create(f.ctx, probe.DeepCopy(), client.DryRunAll) != nil
+		case admissionv1.Update:
+			return k8s.Update(f.ctx, probe.DeepCopy(), client.DryRunAll) != nil
+		default:
+			return k8s.Delete(f.ctx, probe.DeepCopy(), client.DryRunAll) != nil
+		}
+	}
+	f.create(policy)
+	f.create(binding)
+	f.t.Cleanup(func() {
+		f.Expect(client.IgnoreNotFound(k8s.Delete(context.WithoutCancel(f.ctx), binding))).To(gomega.Succeed())
+	})
+	f.Eventually(refused).Should(gomega.BeTrue()) // The API server takes a moment to follow.
+	return func() {
+		f.t.Helper()
 		f.Expect(k8s.Delete(f.ctx, binding)).To(gomega.Succeed())
 		f.Expect(k8s.Delete(f.ctx, policy)).To(gomega.Succeed())
-	} else {
-		f.create(policy)
-		f.create(binding)
-		f.t.Cleanup(func() { _ = client.IgnoreNotFound(k8s.Delete(f.ctx, binding)) })
+		f.Eventually(refused).Should(gomega.BeFalse())
 	}
-	// The API server takes a moment to follow.
-	f.Eventually(func() bool {
-		probe := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "probe"}, StringData: map[string]string{"API_TOKEN": "x"}}
-		return k8s.Create(f.ctx, probe, client.DryRunAll) != nil
-	}).Should(gomega.Equal(forbid))
+}
+
+// A policy sees what the Secret holds now, too, and may tell.
+func TestTheWordsOfAnAdmissionPolicyDoNotGiveAwayWhatASecretHolds(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	token := f.issuedAccountToken("told")
+	lift := f.refuseSecrets("'it was ' + string(oldObject.data['API_TOKEN'])", admissionv1.Update)
+	f.change(token, func() {
+		token.Spec.Secret = &v1alpha1.SecretTarget{Template: &v1alpha1.SecretTemplate{Data: map[string]v1alpha1.TemplateText{"more": "x"}}}
+	})
+	f.eventuallyStalled(token, v1alpha1.ReasonSecretRefused)
+	f.Expect(readyCondition(token).Message).To(gomega.ContainSubstring("in words that have a part of what the Secret holds"))
+	lift()
+	f.touch(token)
+	f.eventuallyReady(token, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+
+	another := f.issuedAccountToken("deleted")
+	lift = f.refuseSecrets("'it is ' + string(oldObject.data['API_TOKEN'])", admissionv1.Delete)
+	f.Expect(k8s.Delete(f.ctx, another)).To(gomega.Succeed())
+	f.Eventually(func() string {
+		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(another), another)).To(gomega.Succeed())
+		return readyCondition(another).Message
+	}).Should(gomega.ContainSubstring(`deleting the Secret "deleted": refused by the API server`))
+	lift()
+	f.touch(another)
+	f.eventuallyGone(another)
+}
+
+// The credential is in the Secret that the operator labels, and an issuer that can't be looked at says why.
+func TestAnIssuerWhoseCredentialsSecretCantBeHeldSaysSoInOurWords(t *testing.T) {
+	f := startCodacy(t, codacyEdition(t, "cloud-2026-08"), allowedHost)
+	f.putCredential(f.namespace, "codacy", f.credential)
+	lift := f.refuseSecrets("'it is ' + string(object.data['CODACY_API_TOKEN'])", admissionv1.Update)
+	issuer := f.tokenIssuer("codacy")
+	f.create(issuer)
+	ready := func() *metav1.Condition {
+		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(issuer), issuer)).To(gomega.Succeed())
+		return meta.FindStatusCondition(issuer.Status.Conditions, v1alpha1.ConditionReady)
+	}
+	f.Eventually(ready).ShouldNot(gomega.BeNil())
+	f.Expect(ready().Status).To(gomega.Equal(metav1.ConditionFalse))
+	f.Expect(ready().Message).To(gomega.ContainSubstring(`does not let the label and the finalizer of the credentials Secret "codacy" be changed`))
+	lift()
+	f.Eventually(func() metav1.ConditionStatus { return ready().Status }).Should(gomega.Equal(metav1.ConditionTrue))
 }
 
 // change updates a resource's spec, however often it takes.

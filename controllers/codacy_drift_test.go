@@ -198,6 +198,12 @@ func TestOrphansAreReportedOrRevokedAndNothingElseIs(t *testing.T) {
 				Namespace: f.namespace, Name: "restored", Labels: map[string]string{v1alpha1.ManagedLabel: v1alpha1.ManagedTokens},
 				Annotations: map[string]string{v1alpha1.OwnerAnnotation: "gone", v1alpha1.TokenIDAnnotation: strconv.FormatInt(restored.ID, 10)},
 			}})
+			// Left on purpose, by a resource whose issuer is gone, and with it what recorded that.
+			retained := f.server.CreateRepositoryToken("gh", "acme", "api", prefix+"89abcdef-0123-4567-8-1", nil)
+			f.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+				Namespace: f.namespace, Name: "retained", Labels: map[string]string{v1alpha1.ManagedLabel: v1alpha1.ManagedRetained},
+				Annotations: map[string]string{v1alpha1.TokenIDAnnotation: strconv.FormatInt(retained.ID, 10)},
+			}})
 			// Of a resource whose issuer knows the same Codacy by another name.
 			elsewhere := f.secondAddress()
 			cousin := f.projectToken("cousin", "api")
@@ -205,7 +211,7 @@ func TestOrphansAreReportedOrRevokedAndNothingElseIs(t *testing.T) {
 			f.create(cousin)
 			f.eventuallyReady(cousin, metav1.ConditionTrue, "")
 			strangers := []codacytest.Token{
-				restored,
+				restored, retained,
 				f.server.CreateRepositoryToken("gh", "acme", "api", "ci", nil),
 				f.server.CreateRepositoryToken("gh", "acme", "api", "ts-otherone-"+strings.TrimPrefix(late.Name, prefix), nil),
 			}
@@ -215,7 +221,7 @@ func TestOrphansAreReportedOrRevokedAndNothingElseIs(t *testing.T) {
 				}
 				text, err := gatherMetrics()
 				f.Expect(err).NotTo(gomega.HaveOccurred())
-				return orphansIn(text, f.issuer.Name) == "3"
+				return orphansIn(text, f.issuer.Name) == "4"
 			})
 			for _, stranger := range strangers {
 				f.Expect(f.server.Accepts(stranger.Value.Reveal())).To(gomega.BeTrue())

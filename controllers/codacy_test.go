@@ -2,8 +2,10 @@ package controllers_test
 
 import (
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -525,6 +527,38 @@ func TestALostAnswerIsSettled(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Somebody puts the former token back, and the attempt to replace it has no answer for two days: all the while pods can take it.
+func TestWhatASettledAttemptTakesOutOfTheSecretHasItsGracePeriodFromThen(t *testing.T) {
+	f := newCodacy(t, codacyEdition(t, "cloud-2026-08"))
+	token := f.issuedCodacyToken(v1alpha1.KindAccountToken, "api")
+	first := f.secret(token).Data["CODACY_API_TOKEN"]
+	f.rotate(token, "once")
+	var asked atomic.Bool
+	f.server.Fault(func(operation string, _ *http.Request) codacytest.Fault {
+		switch {
+		case operation == "createUserApiToken" && !asked.Swap(true):
+			return codacytest.Fault{Kind: codacytest.CutAfterActing}
+		case asked.Load():
+			return codacytest.Fault{Kind: codacytest.Refuse, Status: http.StatusInternalServerError}
+		default:
+			return codacytest.Fault{}
+		}
+	})
+	secret := f.secret(token)
+	f.change(secret, func() { secret.Data["CODACY_API_TOKEN"] = first })
+	f.Eventually(asked.Load).Should(gomega.BeTrue())
+
+	begin := now.Now()
+	defer now.SetTime(begin)
+	now.SetTime(begin.Add(48 * time.Hour))
+	f.server.Fault(nil)
+	f.annotate(token, v1alpha1.ReconcileRequestAnnotation, "it answers again")
+	f.eventuallyRevision(token, 3)
+	f.Expect(token.SharedStatus().PreviousTokens[0].Revision).To(gomega.Equal(int64(1)))
+	f.Expect(token.SharedStatus().PreviousTokens[0].RevokeTime.Time).To(gomega.BeTemporally(">", begin.Add(71*time.Hour)))
+	f.Expect(f.accepts(first)).To(gomega.BeTrue())
 }
 
 func TestWhatMayBeSomebodyElsesIsLeftAloneUntilThatIsSaid(t *testing.T) {

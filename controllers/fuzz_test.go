@@ -260,7 +260,7 @@ func (w *fuzzWorld) run(objects []client.Object) {
 	cached := interceptor.NewClient(w.server, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
 			err := c.Get(ctx, key, o, options...)
-			if secret, ok := o.(*corev1.Secret); ok && err == nil && secret.Labels[v1alpha1.ManagedLabel] == "" {
+			if secret, ok := o.(*corev1.Secret); ok && err == nil && !slices.Contains([]string{v1alpha1.ManagedTokens, v1alpha1.ManagedCredentials}, secret.Labels[v1alpha1.ManagedLabel]) {
 				return apierrors.NewNotFound(corev1.Resource("secrets"), key.Name) // The cache has no other.
 			}
 			return err
@@ -386,7 +386,8 @@ func (w *fuzzWorld) ours(s *seen) bool {
 	if annotations[v1alpha1.OwnerAnnotation] != "" {
 		return annotations[v1alpha1.OwnerAnnotation] == w.owner
 	}
-	return s.secret.Labels[v1alpha1.ManagedLabel] == v1alpha1.ManagedTokens || believed && s.token.SharedStatus().AdoptedTime != nil
+	managed, status := s.secret.Labels[v1alpha1.ManagedLabel], s.token.SharedStatus()
+	return managed == v1alpha1.ManagedTokens || believed && (status.AdoptedTime != nil || status.Token != nil && managed == v1alpha1.ManagedCredentials)
 }
 
 // wantWholeSecret: a Secret is left as it is, or is written with value, owner, id and revision of one token.

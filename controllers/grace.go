@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"context"
+	"fmt"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -10,23 +12,41 @@ import (
 
 // sawInSecret notes that the value of a closed attempt was found in the Secret: whoever read it there gets the grace
 // period of any other replaced token.
-func (r *TokenReconciler) sawInSecret(s *state, sha256 string) {
-	if previous := previousWith(s.token.SharedStatus(), sha256); previous != nil && previous.ReplacedTime == nil {
+func (r *TokenReconciler) sawInSecret(s *state) {
+	if previous := s.previousInSecret(); previous != nil && previous.ReplacedTime == nil {
 		r.startGrace(s, previous)
 	}
 }
 
 // takesOutOfSecret notes that what the Secret holds is about to be replaced. If that is a previous token, because nothing
 // could be minted since, its grace period begins only now.
-func (r *TokenReconciler) takesOutOfSecret(s *state, sha256 string) {
-	if previous := previousWith(s.token.SharedStatus(), sha256); previous != nil {
+func (r *TokenReconciler) takesOutOfSecret(s *state) (found bool) {
+	previous := s.previousInSecret()
+	if previous != nil {
 		r.startGrace(s, previous)
 	}
+	return previous != nil
 }
 
-// previousWith is the previous token with a hash; nil if there is none.
-func previousWith(status *v1alpha1.TokenStatus, sha256 string) *v1alpha1.PreviousToken {
-	return findPrevious(status, func(p v1alpha1.PreviousToken) bool { return sha256 != "" && p.SHA256 == sha256 })
+// recordTakenOut is takesOutOfSecret for a Secret that is written long after the intent to mint was, or was found to hold something
+// else since. It writes the grace period down: when the Secret holds another value nothing tells any more that this one was there.
+func (r *TokenReconciler) recordTakenOut(ctx context.Context, s *state) error {
+	if !r.takesOutOfSecret(s) {
+		return nil
+	}
+	if err := r.patchStatus(ctx, s); err != nil {
+		return fmt.Errorf("recording which token the Secret held: %w", err)
+	}
+	return nil
+}
+
+// previousInSecret is the previous token that the Secret holds; nil if there is none. Of one whose value was never known, since
+// the answer to its mint was lost, the Secret says so by its revision: who asked for it may have written it late.
+func (s *state) previousInSecret() *v1alpha1.PreviousToken {
+	held := s.observedSecret().SHA256
+	return findPrevious(s.token.SharedStatus(), func(p v1alpha1.PreviousToken) bool {
+		return held != "" && (p.SHA256 == held || p.SHA256 == "" && p.ID != "" && s.writtenFor(p.Revision))
+	})
 }
 
 // previousOf is the previous token of a revision; nil if there is none.

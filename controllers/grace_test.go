@@ -4,10 +4,13 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/secrettemplate"
+	tokens "github.com/tokensteward/tokensteward/internal/token"
 )
 
 func TestTheGracePeriodOfAnAttemptBeginsWhenItsValueLeavesTheSecret(t *testing.T) {
@@ -15,9 +18,17 @@ func TestTheGracePeriodOfAnAttemptBeginsWhenItsValueLeavesTheSecret(t *testing.T
 	r := &TokenReconciler{Clock: clock}
 	expires := metav1.NewTime(clock.Now().Add(100 * time.Hour))
 	token := &v1alpha1.ProjectToken{}
-	status, s := &token.Status.TokenStatus, &state{token: token}
+	status, s := &token.Status.TokenStatus, &state{token: token, owner: "owner", tokenKey: "TOKEN", templates: &secrettemplate.Set{}}
+	value := []byte("first")
 	status.PreviousTokens = []v1alpha1.PreviousToken{
-		{Revision: 1, SHA256: "first", ExpirationTime: &expires}, {Revision: 2, ExpirationTime: &expires},
+		{Revision: 1, SHA256: tokens.SHA256(value), ExpirationTime: &expires}, {Revision: 2, ID: "2", ExpirationTime: &expires},
+	}
+	holding := func(revision string, value []byte) *state {
+		s.secret = &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.OwnerAnnotation: "owner", v1alpha1.RevisionAnnotation: revision}},
+			Data:       map[string][]byte{"TOKEN": value},
+		}
+		return s
 	}
 	graceOf := func(revision int) time.Duration {
 		if end := status.PreviousTokens[revision-1].RevokeTime; end != nil {
@@ -25,22 +36,28 @@ func TestTheGracePeriodOfAnAttemptBeginsWhenItsValueLeavesTheSecret(t *testing.T
 		}
 		return 0
 	}
-	r.sawInSecret(s, "")
+	r.sawInSecret(s)
+	r.sawInSecret(holding("2", nil))
 	if graceOf(1) != 0 || graceOf(2) != 0 {
 		t.Error("a Secret without a value was taken for one with an attempt's")
 	}
-	r.sawInSecret(s, "first")
+	r.sawInSecret(holding("1", value))
 	if graceOf(1) != v1alpha1.DefaultGracePeriod || graceOf(2) != 0 {
 		t.Errorf("seen in the Secret: %s and %s", graceOf(1), graceOf(2))
 	}
 	clock.SetTime(clock.Now().Add(90 * time.Hour)) // Nothing could be minted all the while.
-	r.sawInSecret(s, "first")
+	r.sawInSecret(s)
 	if graceOf(1) > 0 {
 		t.Error("to be seen again is no news, and would be written each time")
 	}
-	r.takesOutOfSecret(s, "first")
+	r.takesOutOfSecret(s)
 	if graceOf(1) != 10*time.Hour {
 		t.Errorf("replaced: %s, want what is left of its life", graceOf(1))
+	}
+	// Nobody knew the value of this one, until who had asked for it wrote it, late.
+	r.sawInSecret(holding("2", []byte("second")))
+	if graceOf(2) != 10*time.Hour {
+		t.Errorf("written late: %s, want what is left of its life", graceOf(2))
 	}
 }
 

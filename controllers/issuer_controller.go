@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -120,7 +121,10 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	verdict, err := r.judge(ctx, issuer)
-	if err == nil && verdict != nil {
+	switch {
+	case err != nil && !apierrors.IsConflict(err) && ctx.Err() == nil && r.isNotInUse(issuer):
+		err = errors.Join(err, r.report(ctx, issuer, unjudged(err)))
+	case err == nil && verdict != nil:
 		err = r.report(ctx, issuer, verdict)
 	}
 	switch {
@@ -132,6 +136,25 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 		now := r.Clock.Now()
 		return requeueAfter(earlier(verdict.again, prune(issuer.SharedStatus(), now)), now), nil
 	}
+}
+
+// isNotInUse says whether no token can be asked for, whatever the conditions say. While there is a connection, an error that passes
+// changes nothing for anybody. That a credential was refused is still to be known after the next start.
+func (r *IssuerReconciler) isNotInUse(i v1alpha1.Issuer) bool {
+	ready := meta.FindStatusCondition(i.SharedStatus().Conditions, v1alpha1.ConditionReady)
+	switch {
+	case ready == nil:
+		return true
+	case i.SharedSpec().Codacy == nil:
+		return ready.Status != metav1.ConditionTrue
+	default:
+		return ready.Reason != v1alpha1.ReasonCredentialsRefused && r.Services.Get(keyOf(i)) == nil
+	}
+}
+
+// unjudged is what there is to tell of an issuer that could not be looked at.
+func unjudged(err error) *verdict {
+	return &verdict{reason: v1alpha1.ReasonProgressing, message: fmt.Sprintf("Trying again: %s.", err)}
 }
 
 // earlier is the earlier of two times, of which zero is never.

@@ -184,10 +184,14 @@ func (r *IssuerReconciler) patchCredentials(ctx context.Context, secret *corev1.
 		return nil
 	}
 	err := r.Client.Patch(ctx, changed, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("changing the finalizer of the credentials Secret: %w", err)
+	switch {
+	case client.IgnoreNotFound(err) == nil:
+		return nil
+	case apierrors.IsConflict(err):
+		return apierrors.NewConflict(corev1.Resource("secrets"), secret.Name, nil)
+	default: // In our words: an admission policy or webhook may have put the credential into its own.
+		return fmt.Errorf("the API server does not let the label and the finalizer of the credentials Secret %q be changed (%q)", secret.Name, apierrors.ReasonForError(err))
 	}
-	return nil
 }
 
 func merged(labels map[string]string, key, value string) map[string]string {

@@ -61,7 +61,7 @@ func (t *tries) note(i v1alpha1.Issuer, connection *codacy.Connection, err error
 	}
 	noted := tryOf(i, connection)
 	noted.verdict = verdict{reason: known.Reason, message: known.Message, stalled: known.Stalled, again: t.clock.Now().Add(wait)}
-	if known.Reason == v1alpha1.ReasonCredentialsRefused {
+	if known.CredentialGone {
 		noted.verdict.refused, noted.verdict.triedAt = connection.CredentialSHA256(), t.clock.Now()
 	}
 	t.mu.Lock()

@@ -8,8 +8,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
@@ -153,18 +158,25 @@ func (r *TokenReconciler) findOrphans(ctx context.Context, s *state, named []cod
 	return old, nil
 }
 
+// withToken selects Secrets with a token of the operator: of a resource, or left by one.
+var withToken = client.MatchingLabelsSelector{Selector: func() labels.Selector {
+	requirement, err := labels.NewRequirement(v1alpha1.ManagedLabel, selection.In, []string{v1alpha1.ManagedTokens, v1alpha1.ManagedRetained})
+	utilruntime.Must(err)
+	return labels.NewSelector().Add(*requirement)
+}()}
+
 // inSomeSecret are the ids of tokens that Secrets of the operator name. After a restore from a backup somebody may use them still,
-// though the resource that they were written for is gone.
+// though the resource that they were written for is gone; and so with what a resource left on purpose, when the issuer that
+// recorded that is gone, too.
 func (r *TokenReconciler) inSomeSecret(ctx context.Context) (map[string]bool, error) {
-	var secrets corev1.SecretList
-	if err := r.Client.List(ctx, &secrets); err != nil {
+	secrets := &metav1.PartialObjectMetadataList{}
+	secrets.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	if err := r.Live.List(ctx, secrets, withToken); err != nil {
 		return nil, fmt.Errorf("listing the operator's Secrets: %w", err)
 	}
 	ids := map[string]bool{}
 	for i := range secrets.Items {
-		if secrets.Items[i].Labels[v1alpha1.ManagedLabel] == v1alpha1.ManagedTokens {
-			ids[secrets.Items[i].Annotations[v1alpha1.TokenIDAnnotation]] = true
-		}
+		ids[secrets.Items[i].Annotations[v1alpha1.TokenIDAnnotation]] = true
 	}
 	return ids, nil
 }

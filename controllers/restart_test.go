@@ -48,14 +48,8 @@ func (f *fixture) permitRestarts() {
 		ObjectMeta: name, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "restart"},
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: testenv.Namespace, Name: "tokensteward"}},
 	})
-	f.Eventually(func() bool { // The API server takes a moment to see it.
-		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-			User:               "system:serviceaccount:" + testenv.Namespace + ":tokensteward",
-			ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: f.namespace, Verb: "patch", Group: "apps", Resource: "deployments"},
-		}}
-		f.create(review)
-		return review.Status.Allowed
-	}).Should(gomega.BeTrue())
+	f.Expect(controlPlane.AwaitPermission(f.ctx, testenv.OperatorUser,
+		authorizationv1.ResourceAttributes{Namespace: f.namespace, Verb: "patch", Group: "apps", Resource: "deployments"}, true)).To(gomega.Succeed())
 }
 
 func (f *fixture) deployment(name string) *appsv1.Deployment {

@@ -49,7 +49,7 @@ func TestRetainedTokensOutliveTheirResource(t *testing.T) {
 			secret := f.secret(token)
 			f.expectSame(secret.Data["CODACY_PROJECT_TOKEN"], second)
 			f.Expect(secret.Annotations).NotTo(gomega.HaveKey(v1alpha1.OwnerAnnotation))
-			f.Expect(secret.Labels).NotTo(gomega.HaveKey(v1alpha1.ManagedLabel))
+			f.Expect(secret.Labels).To(gomega.HaveKeyWithValue(v1alpha1.ManagedLabel, v1alpha1.ManagedRetained))
 			retained := f.retained()
 			f.Expect(retained).To(gomega.HaveLen(2))
 			for _, minted := range f.minted() {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/onsi/gomega"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/testenv"
 )
 
 func hours(n int) *metav1.Duration { return &metav1.Duration{Duration: time.Duration(n) * time.Hour} }
@@ -71,6 +73,12 @@ func TestATokenIsReplacedRenewBeforeItsExpiry(t *testing.T) {
 	f.create(late)
 	f.eventuallyReady(late, metav1.ConditionTrue, v1alpha1.ReasonIssued)
 	f.Expect(readyCondition(late).Message).To(gomega.ContainSubstring("renewBefore does not fit"))
+
+	f.change(token, func() { token.Spec.RenewBefore = hours(700) })
+	f.Eventually(func() string {
+		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(token), token)).To(gomega.Succeed())
+		return readyCondition(token).Message
+	}).Should(gomega.And(gomega.ContainSubstring("applies from the next token on"), gomega.Not(gomega.ContainSubstring("does not fit"))))
 }
 
 func TestARotationThatIsAskedForIsDoneOnce(t *testing.T) {
@@ -108,7 +116,7 @@ func TestARotationThatIsAskedForWaitsWhileThreeTokensLive(t *testing.T) {
 	f.Eventually(func() string {
 		f.Expect(k8s.Get(f.ctx, client.ObjectKeyFromObject(token), token)).To(gomega.Succeed())
 		return readyCondition(token).Message
-	}).Should(gomega.ContainSubstring("three replaced tokens still have their time"))
+	}).Should(gomega.ContainSubstring("three replaced tokens are not revoked yet"))
 	f.Expect(token.Status.Token.Revision).To(gomega.Equal(int64(4)))
 
 	begin := now.Now()
@@ -193,6 +201,7 @@ func TestATokenThatLeakedIsReplacedAndRevokedAtOnceWhoeverHoldsIt(t *testing.T) 
 	f.eventuallyRefused(second)
 	f.expectStatus(f.secret(token).Data["API_TOKEN"], http.StatusOK)
 	f.expectStatus(first, http.StatusOK) // It is another one, and has its grace period.
+	f.Eventually(func() []string { return f.notesOn("leaked") }).Should(gomega.ContainElement(gomega.ContainSubstring("It replaces revision 2, which is revoked at once")))
 
 	// A previous one.
 	f.annotate(token, v1alpha1.CompromisedAnnotation, "1")
@@ -230,10 +239,13 @@ func (f *fixture) forbidPods() (restore func()) {
 	rules := slices.Clone(role.Rules)
 	role.Rules = slices.DeleteFunc(role.Rules, func(r rbacv1.PolicyRule) bool { return slices.Contains(r.Resources, "pods") })
 	f.Expect(role.Rules).NotTo(gomega.HaveLen(len(rules)))
+	listPods := authorizationv1.ResourceAttributes{Namespace: f.namespace, Verb: "list", Resource: "pods"}
 	f.Expect(k8s.Update(f.ctx, &role)).To(gomega.Succeed())
+	f.Expect(controlPlane.AwaitPermission(f.ctx, testenv.OperatorUser, listPods, false)).To(gomega.Succeed())
 	return func() {
 		role.Rules = rules
 		f.Expect(k8s.Update(f.ctx, &role)).To(gomega.Succeed())
+		f.Expect(controlPlane.AwaitPermission(f.ctx, testenv.OperatorUser, listPods, true)).To(gomega.Succeed())
 	}
 }
 

@@ -1,9 +1,12 @@
 package controllers
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -42,6 +45,9 @@ func (r *TokenReconciler) writeSecret(ctx context.Context, s *state, content sec
 	if s.observedSecret().Conflict != nil {
 		return err
 	}
+	if recordErr := r.recordTakenOut(ctx, s); recordErr != nil {
+		return recordErr
+	}
 	return r.putSecret(ctx, s, content)
 }
 
@@ -60,11 +66,11 @@ func (r *TokenReconciler) explainRefusal(ctx context.Context, s *state) error {
 	if err := r.tryWriteSecret(ctx, s); err != nil || s.secretRefused != nil {
 		return err
 	}
-	return fmt.Errorf("%w %q with the token, though not with a placeholder", errSecretRefused, s.secretKey().Name)
+	return fmt.Errorf("%w %q with the token, though not with a placeholder: an admission policy or webhook minds the value itself; have it exempt this Secret", errSecretRefused, s.secretKey().Name)
 }
 
 // tryWriteSecret finds out with a dry run, and a placeholder for the token, whether and why the API server refuses the
-// Secret. What it says to that can be shown.
+// Secret. What it says to that can be shown, unless it has something of what the Secret holds now: a policy sees that, too.
 func (r *TokenReconciler) tryWriteSecret(ctx context.Context, s *state) error {
 	secret, err := s.newSecret(placeholder)
 	if err != nil {
@@ -81,12 +87,40 @@ func (r *TokenReconciler) tryWriteSecret(ctx context.Context, s *state) error {
 	case !isRefusal(err):
 		return fmt.Errorf("trying to write the Secret: %w", err)
 	default:
+		why := truncate(err.Error())
+		if s.secret != nil && s.repeatsSecret(err.Error()) {
+			why = "an admission policy or webhook refuses it, in words that have a part of what the Secret holds: see the policies for Secrets in this namespace"
+		}
 		s.secretRefused, s.secretRefusedAgain = &lifecycle.Problem{
 			Reason: v1alpha1.ReasonSecretRefused, Stalled: true,
-			Message: fmt.Sprintf("The Secret can't be written: %s. It is tried again every %s.", truncate(err.Error()), lifecycle.RefusedRetry),
+			Message: fmt.Sprintf("The Secret can't be written: %s. It is tried again every %s.", why, lifecycle.RefusedRetry),
 		}, true
 	}
 	return nil
+}
+
+// repeatsSecret says whether a text has a part of the token that the Secret holds now, or of what else it holds that is not
+// the operator's, as it is or as base64.
+func (s *state) repeatsSecret(text string) bool {
+	held := s.inSecret()
+	for key, value := range s.secret.Data {
+		if secret := key == s.tokenKey || s.hasAdopted() || len(held) > 0 && bytes.Contains(value, held); secret && repeats(text, value) {
+			return true
+		}
+	}
+	return false
+}
+
+func repeats(text string, value []byte) bool {
+	const part = 8
+	for _, form := range []string{string(value), base64.StdEncoding.EncodeToString(value)} {
+		for from := 0; from+part <= len(form); from++ {
+			if strings.Contains(text, form[from:from+part]) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // putSecret writes the Secret. Its error keeps the API server's own words back: an admission policy or webhook may have
@@ -155,7 +189,10 @@ func (r *TokenReconciler) deleteSecret(ctx context.Context, s *state) error {
 	uid, version := s.secret.UID, s.secret.ResourceVersion
 	err := r.Client.Delete(ctx, s.secret, client.Preconditions{UID: &uid, ResourceVersion: &version})
 	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("deleting the Secret: %w", err)
+		if apierrors.IsConflict(err) {
+			return apierrors.NewConflict(corev1.Resource("secrets"), s.secret.Name, nil)
+		}
+		return fmt.Errorf("deleting the Secret %q: refused by the API server (%q)", s.secret.Name, apierrors.ReasonForError(err))
 	}
 	s.secret, s.secretIsLive = nil, true
 	return nil
@@ -164,11 +201,15 @@ func (r *TokenReconciler) deleteSecret(ctx context.Context, s *state) error {
 // letGoSecret has the Secret outlive the resource, with the token in it. Its annotations go on to tell a person which one.
 func (r *TokenReconciler) letGoSecret(ctx context.Context, s *state) error {
 	// That its token was in the Secret must be known when the Secret tells it no more.
-	r.sawInSecret(s, s.observedSecret().SHA256)
+	r.sawInSecret(s)
 	if err := r.patchStatus(ctx, s); err != nil {
 		return fmt.Errorf("recording what the Secret holds: %w", err)
 	}
-	return r.releaseSecret(ctx, s, func(*corev1.Secret) {})
+	return r.releaseSecret(ctx, s, func(secret *corev1.Secret) {
+		if secret.Labels[v1alpha1.ManagedLabel] == v1alpha1.ManagedTokens {
+			secret.Labels[v1alpha1.ManagedLabel] = v1alpha1.ManagedRetained
+		}
+	})
 }
 
 // releaseSecret takes off the Secret what makes it this resource's.

@@ -165,13 +165,34 @@ func (f *codacyFixture) robotRefused() bool {
 func TestACredentialsSecretThatWasCreatedAnewIsTakenUp(t *testing.T) {
 	expires := now.Now().Add(80 * 24 * time.Hour)
 	f, root := newSelfRotating(t, "cloud-2025-07", &expires)
+	f.takesUpWhatWasCreatedAnew(root, &expires)
+}
+
+// So it is if the first credential was not made by hand either: the issuer was pointed to the Secret of an AccountToken.
+func TestTheSecretOfACredentialThatWasNotTakenOverCanBeCreatedAnew(t *testing.T) {
+	expires := now.Now().Add(80 * 24 * time.Hour)
+	f := startCodacy(t, codacyEdition(t, "cloud-2025-07"), allowedHost)
+	f.issuer = &v1alpha1.ClusterTokenIssuer{ObjectMeta: metav1.ObjectMeta{Name: "robot"}}
+	f.putCredential(f.namespace, "by-hand", f.credential)
+	f.create(f.tokenIssuer("by-hand"))
+	root := ofTokenIssuer(f.codacyToken(v1alpha1.KindAccountToken, "root"))
+	f.create(root)
+	f.eventuallyReady(root, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+	robot := &v1alpha1.TokenIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "robot"}}
+	f.change(robot, func() { robot.Spec.Codacy.CredentialsSecretRef.Name = "root" })
+	f.Eventually(func() string { return f.robotStatus().CredentialSHA256 }).Should(gomega.Equal(root.SharedStatus().Token.SHA256))
+	f.takesUpWhatWasCreatedAnew(root, &expires)
+}
+
+func (f *codacyFixture) takesUpWhatWasCreatedAnew(root v1alpha1.Token, expires *time.Time) {
+	f.t.Helper()
 	// Otherwise it is quicker: it makes another token with the credential that it still has.
 	f.change(root, func() { root.SharedSpec().Suspend = true })
 	f.Expect(k8s.Delete(f.ctx, f.secret(root))).To(gomega.Succeed())
 	f.Eventually(func() bool {
 		return apierrors.IsNotFound(k8s.Get(f.ctx, client.ObjectKey{Namespace: f.namespace, Name: "root"}, &corev1.Secret{}))
 	}).Should(gomega.BeTrue())
-	second := f.server.CreateAccountToken(f.account, &expires)
+	second := f.server.CreateAccountToken(f.account, expires)
 	f.handmadeSecret("root", v1alpha1.DefaultCredentialsKey, second.Value.Reveal())
 	f.Eventually(func() string { return f.robotStatus().CredentialSHA256 }).Should(gomega.Equal(second.Value.SHA256()))
 	f.change(root, func() { root.SharedSpec().Suspend = false })

@@ -92,7 +92,7 @@ func (r *TokenReconciler) mint(ctx context.Context, s *state, plan lifecycle.Pla
 	if missing, _ := s.lookedUp(); missing {
 		s.missing = status.Token.Revision
 	}
-	r.takesOutOfSecret(s, s.observedSecret().SHA256)
+	r.takesOutOfSecret(s)
 	s.cause = s.rotationCause(plan)
 	if asked := v1alpha1.RotateRequest(s.token); asked != "" {
 		status.LastRotateRequest = asked
@@ -192,6 +192,9 @@ func (r *TokenReconciler) finish(s *state, minted mintedToken) {
 	if current := status.Token; current != nil {
 		previous := previousFrom(current.Record())
 		previous.ReplacedTime, previous.RevokeTime = &now, graceEnd(s.token.SharedSpec(), now, current.ExpirationTime)
+		if s.currentIsCompromised() {
+			previous.RevokeTime = &now
+		}
 		status.PreviousTokens = append(status.PreviousTokens, previous)
 		s.replaced = previous.DeepCopy()
 		if status.RestartTime = nil; len(s.token.SharedSpec().RolloutRestartTargets) > 0 {

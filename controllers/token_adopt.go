@@ -100,7 +100,7 @@ func (s *state) observeAdoption() *lifecycle.Problem {
 	case adoption.SecretRef.Name != v1alpha1.SecretName(s.token):
 		return refuse("spec.adopt.secretRef names the Secret %q, and the token would be written to %q: set spec.secret.name of a new resource to the former, "+
 			"so that whoever uses the token gets the next one.", adoption.SecretRef.Name, v1alpha1.SecretName(s.token))
-	case adoption.SecretRef.Key != "" && adoption.SecretRef.Key != s.tokenKey:
+	case s.url != "" && adoption.SecretRef.Key != "" && adoption.SecretRef.Key != s.tokenKey: // Without its issuer the key is not known.
 		return refuse("spec.adopt.secretRef names the key %q, and the token would be written under %q: set spec.secret.tokenKey to the former, "+
 			"so that whoever uses the token gets the next one.", adoption.SecretRef.Key, s.tokenKey)
 	}

@@ -139,8 +139,8 @@ func (r *TokenReconciler) observeCodacy(s *state, key codacy.Key, found v1alpha1
 	}
 	s.issuerProblem = notReady(found)
 	s.codacy = r.Services.Get(key)
+	connecting := &lifecycle.Problem{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s %q is being connected.", key.Kind, key.Name)}
 	if s.codacy == nil {
-		connecting := &lifecycle.Problem{Reason: v1alpha1.ReasonProgressing, Message: fmt.Sprintf("%s %q is being connected.", key.Kind, key.Name)}
 		if s.issuerProblem == nil { // It was ready before the operator started, and is not connected yet.
 			s.issuerProblem = connecting
 		}
@@ -151,6 +151,9 @@ func (r *TokenReconciler) observeCodacy(s *state, key codacy.Key, found v1alpha1
 		return
 	}
 	s.issuer = s.codacy
+	if s.issuerProblem == nil && (status.Account == nil || status.Account.ID != s.codacy.Account().ID) {
+		s.issuerProblem = connecting // Grants go by the account in the status, and its credential was just replaced by another account's.
+	}
 	if down := s.codacy.Unavailable(); down != nil {
 		s.serviceProblem = problemFrom(down)
 		s.issuerProblem = s.serviceProblem

@@ -218,8 +218,8 @@ func (r *TokenReconciler) readSecret(ctx context.Context, s *state) error {
 		return fmt.Errorf("reading the Secret: %w", err)
 	} else if err == nil {
 		s.secret = &live
-		if observed := s.observedSecret(); observed.State == lifecycle.SecretOurs {
-			r.sawInSecret(s, observed.SHA256)
+		if s.observedSecret().State == lifecycle.SecretOurs {
+			r.sawInSecret(s)
 		}
 	}
 	return nil
@@ -327,14 +327,15 @@ func (s *state) observedSecret() lifecycle.Secret {
 }
 
 // handedOver says whether a Secret that names no owner is this resource's to write: somebody took the owner off one that the
-// operator wrote, or it holds the token that was just taken over, or it is an issuer's credentials Secret that was created anew.
+// operator wrote, or it holds the token that was just taken over, or it is an issuer's credentials Secret, which this resource
+// wrote before, that was created anew.
 func (s *state) handedOver() bool {
 	if s.secret.Annotations[v1alpha1.OwnerAnnotation] != "" || !s.token.GetDeletionTimestamp().IsZero() {
 		return false
 	}
 	current := s.token.SharedStatus().Token
 	managed := s.secret.Labels[v1alpha1.ManagedLabel]
-	return managed == v1alpha1.ManagedTokens || s.hasAdopted() && managed == v1alpha1.ManagedCredentials ||
+	return managed == v1alpha1.ManagedTokens || current != nil && managed == v1alpha1.ManagedCredentials ||
 		s.hasAdopted() && current != nil && token.SHA256(s.inSecret()) == current.SHA256
 }
 

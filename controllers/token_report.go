@@ -165,6 +165,9 @@ func (s *state) replacedNote() string {
 	if s.replaced == nil {
 		return ""
 	}
+	if s.replaced.RevokeTime.Equal(s.replaced.ReplacedTime) {
+		return fmt.Sprintf(". It replaces revision %d, which is revoked at once", s.replaced.Revision)
+	}
 	cause := cmp.Or(causes[s.cause], "as was begun before") // By an earlier process.
 	return fmt.Sprintf(". It replaces revision %d, %s; that stays valid until %s", s.replaced.Revision, cause, s.replaced.RevokeTime.UTC().Format(time.RFC3339))
 }
@@ -223,6 +226,9 @@ func (r *TokenReconciler) renewalNote(s *state) string {
 	expires, renewal := timeOf(status.Token.ExpirationTime), timeOf(status.RenewalTime)
 	if spec.RenewBefore == nil || expires.IsZero() || !renewal.After(expires.Add(-spec.RenewBefore.Duration)) {
 		return ""
+	}
+	if issued := status.Token.IssueTime; !expires.Add(-spec.RenewBefore.Duration).Before(issued.Add(expires.Sub(issued.Time) / 10)) {
+		return fmt.Sprintf(" spec.renewBefore was changed since, which applies from the next token on: this one is renewed at %s.", renewal.UTC().Format(time.RFC3339))
 	}
 	return fmt.Sprintf(" spec.renewBefore does not fit into the life of this token, which is renewed at %s, two thirds through it.", renewal.UTC().Format(time.RFC3339))
 }

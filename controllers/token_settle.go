@@ -53,6 +53,9 @@ func (r *TokenReconciler) settle(ctx context.Context, s *state) error {
 		}
 		return issuer.Ambiguous(s.place(), settlement.Ambiguous)
 	case found != nil && s.mayWrite():
+		if err := r.recordTakenOut(ctx, s); err != nil {
+			return err
+		}
 		return r.writeAndFinish(ctx, s, *found)
 	case found != nil:
 		closed.ID, closed.SHA256, closed.ExpirationTime = found.ID, found.Value.SHA256(), expiration(found.ExpirationTime)

@@ -177,7 +177,7 @@ func TestTheAPIServerGuardsWhatIsImmutable(t *testing.T) {
 			f := &fixture{WithT: gomega.NewWithT(t), t: t, ctx: t.Context(), namespace: f.namespace}
 			object := f.object(test.kind, strings.ToLower(strings.NewReplacer(" ", "-", ",", "", "'", "").Replace(name)), test.before)
 			f.create(object)
-			t.Cleanup(func() { _ = k8s.Delete(t.Context(), object) })
+			defer func() { f.Expect(k8s.Delete(f.ctx, object)).To(gomega.Succeed()) }()
 			f.Eventually(func() error {
 				latest := f.object(test.kind, "", test.after)
 				latest.SetName(object.GetName())

@@ -35,11 +35,13 @@ for platform in ${PLATFORMS:-linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 w
 	cp LICENSE "$scratch/LICENSE"
 	tar -C "$scratch" -czf "dist/$archive" "$binary" LICENSE
 	rm "$scratch/$binary"
+	if command -v sha256sum >/dev/null; then sum=$(sha256sum "dist/$archive"); else sum=$(shasum -a 256 "dist/$archive"); fi
+	sha256=${sum%% *}
 	cat >>"$scratch/steward.yaml" <<END
     - selector:
         matchLabels: {os: $os, arch: $arch}
       uri: $home/releases/download/$version/$archive
-      sha256: $(sha256sum "dist/$archive" 2>/dev/null | cut -d' ' -f1 || shasum -a 256 "dist/$archive" | cut -d' ' -f1)
+      sha256: $sha256
       bin: $binary
 END
 done

@@ -17,7 +17,9 @@ config=$(cd "$(dirname "$0")/.." && pwd)/config
 
 say() { echo "undeploy: $*"; }
 
-crds=$("$kubectl" get crd -o name | sed -n "s,^customresourcedefinition.apiextensions.k8s.io/\(.*\.$group\)$,\1,p")
+all=$("$kubectl" get crd -o name) # By itself: a pipe would hide that it failed.
+crds=$(echo "$all" | sed -n "s,^customresourcedefinition.apiextensions.k8s.io/\(.*\.$group\)$,\1,p")
+installed=$("$helm" list --namespace "$namespace" --filter "^$release\$" --short)
 
 # Lists resources of the kinds that are installed, as kind/name and namespace. An error is no "none".
 list() {
@@ -40,7 +42,7 @@ delete_all() {
 }
 
 remove_operator() {
-	if [ -n "$("$helm" list --namespace "$namespace" --filter "^$release\$" --short)" ]; then
+	if [ -n "$installed" ]; then
 		"$helm" uninstall "$release" --namespace "$namespace" --wait
 	else
 		# Of what kustomize applied, the CRDs and the namespace are left for the steps after this one.
@@ -53,6 +55,20 @@ count=$(printf '%s' "$tokens" | grep -c . || true)
 if [ "$count" -gt 0 ]; then
 	case ${TOKENS:-} in
 	keep)
+		manifest=
+		[ -z "$installed" ] || manifest=$("$helm" get manifest "$release" --namespace "$namespace")
+		case $manifest in
+		*"kind: CustomResourceDefinition"*)
+			case $manifest in
+			*"helm.sh/resource-policy: keep"*) ;;
+			*)
+				say "the release was installed with crds.keep=false: its end would be that of all resources, with nobody to revoke their tokens."
+				say "upgrade it with crds.keep=true, and say this again. Nothing was removed."
+				exit 1
+				;;
+			esac
+			;;
+		esac
 		remove_operator
 		say "the operator is gone; token resources ($count), their Secrets and tokens are as they were. Install it again to go on."
 		exit 0

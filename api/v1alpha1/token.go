@@ -23,12 +23,14 @@ const (
 	// TemplatedAnnotation, on a Secret, lists the labels and annotations that came from spec.secret.template, and the keys of a
 	// Secret that was taken over, so that they go when they leave the template.
 	TemplatedAnnotation = "tokensteward.io/templated"
-	// ManagedLabel, on a Secret, puts it into the operator's cache; no other Secret is ever cached.
+	// ManagedLabel, on a Secret, says what the operator has to do with it.
 	ManagedLabel = "tokensteward.io/managed"
-	// ManagedTokens and ManagedCredentials are its values: on a Secret with a token, and on one with an issuer's credential,
-	// of which only the metadata is touched.
+	// ManagedTokens and ManagedCredentials are its values on a Secret with a token, and on one with an issuer's credential,
+	// of which only the metadata is touched. No other Secret is ever cached. ManagedRetained is that of a Secret that was left
+	// with the token of a resource that is gone: it is nobody's, and its token is no orphan.
 	ManagedTokens      = "true"
 	ManagedCredentials = "credentials"
+	ManagedRetained    = "retained"
 )
 
 // Annotations that a user may set on a token resource. The operator compares them and never changes them.

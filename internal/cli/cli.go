@@ -78,6 +78,7 @@ func (p *plugin) connect() (client.Client, *rest.Config, string, error) {
 		return nil, nil, "", err
 	}
 	config.WarningHandler = rest.NewWarningWriter(p.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
+	config.QPS = -1 // The API server's own fairness is enough, and many tokens are many requests.
 	c, err := client.New(config, client.Options{Scheme: scheme, FieldOwner: fieldManager})
 	if err != nil {
 		return nil, nil, "", fmt.Errorf("connecting to the API server: %w", err)

@@ -92,16 +92,24 @@ func (g *generator) run(ctx context.Context, of string) error {
 
 // find is the issuer, if tokens of the namespace can have it.
 func (g *generator) find(ctx context.Context) (v1alpha1.Issuer, error) {
-	issuers, err := listIssuers(ctx, g.client, client.InNamespace(g.namespace))
-	if err != nil {
-		return nil, err
+	var i v1alpha1.Issuer = &v1alpha1.ClusterTokenIssuer{}
+	key := client.ObjectKey{Name: g.issuer}
+	if namespace, name, ok := strings.Cut(g.issuer, "/"); ok {
+		i, key = &v1alpha1.TokenIssuer{}, client.ObjectKey{Namespace: namespace, Name: name}
 	}
-	for _, i := range issuers {
-		if nameOf(i) == g.issuer && i.SharedSpec().Codacy != nil {
-			return i, nil
-		}
+	none := fmt.Errorf("no issuer %q that tokens of the namespace %s can have leads to Codacy", g.issuer, g.namespace)
+	if key.Namespace != "" && key.Namespace != g.namespace || len(validation.IsDNS1123Subdomain(key.Name)) > 0 {
+		return nil, none
 	}
-	return nil, fmt.Errorf("no issuer %q that tokens of the namespace %s can have leads to Codacy", g.issuer, g.namespace)
+	switch err := g.client.Get(ctx, key, i); {
+	case apierrors.IsNotFound(err):
+		return nil, none
+	case err != nil:
+		return nil, fmt.Errorf("reading the issuer %q: %w", g.issuer, err)
+	case i.SharedSpec().Codacy == nil:
+		return nil, none
+	}
+	return i, nil
 }
 
 // write prints a ProjectToken for each repository that is to have one, and says what became of the others.

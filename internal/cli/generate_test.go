@@ -13,6 +13,7 @@ import (
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy/codacytest"
+	"github.com/tokensteward/tokensteward/internal/testenv"
 )
 
 // generated are the ProjectTokens that a run wrote, by repository, as the API server takes them.
@@ -120,4 +121,44 @@ func TestNamesOfRepositoriesBecomeNamesOfResources(t *testing.T) {
 		f.Expect(len(resource.Name)).To(gomega.BeNumerically("<=", 63))
 	}
 	f.Expect(names).To(gomega.HaveLen(2))
+}
+
+func TestATokenIssuerIsReadWithoutAskingForOthers(t *testing.T) {
+	t.Parallel()
+	f := newCodacyAt(t, allowedHost)
+	var shared v1alpha1.ClusterTokenIssuer
+	shared.Name = f.issuer
+	f.reload(&shared)
+	var credential corev1.Secret
+	credential.Namespace, credential.Name = testenv.Namespace, f.issuer
+	f.reload(&credential)
+	f.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "codacy"}, Data: credential.Data})
+	mine := &v1alpha1.TokenIssuer{
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "mine"},
+		Spec: v1alpha1.TokenIssuerSpec{IssuerSpec: v1alpha1.IssuerSpec{Codacy: &v1alpha1.CodacyIssuer{
+			URL: shared.Spec.Codacy.URL, CABundle: shared.Spec.Codacy.CABundle, CredentialsSecretRef: v1alpha1.SecretKeyReference{Name: "codacy"},
+		}}},
+	}
+	f.create(mine)
+	f.Eventually(func() *v1alpha1.IssuerAccount { f.reload(mine); return mine.Status.Account }).ShouldNot(gomega.BeNil())
+
+	user := "member-" + f.namespace
+	f.mayView(user) // Of a namespace: no ClusterTokenIssuer can be seen with it.
+	f.mayReadSecrets(user)
+	r := f.run("generate", "gh/acme", f.here(), "--issuer="+f.namespace+"/mine", "--as="+user)
+	written := f.generated(r)
+	f.Expect(written).To(gomega.HaveLen(2))
+	f.Expect(written["web"].Spec.IssuerRef).To(gomega.Equal(v1alpha1.IssuerReference{Kind: v1alpha1.KindTokenIssuer, Name: "mine"}))
+	f.Expect(r.progress).To(gomega.ContainSubstring("You may not list the Secrets"))
+
+	for issuer, says := range map[string]string{
+		f.issuer:              "forbidden",
+		f.namespace + "/none": "no issuer",
+		"default/mine":        "no issuer",
+		"A B":                 "no issuer", // What is no name is not sent: it would be forbidden.
+	} {
+		r := f.run("generate", "gh/acme", f.here(), "--issuer="+issuer, "--as="+user)
+		f.Expect(r.err).To(gomega.MatchError(gomega.ContainSubstring(says)), issuer)
+		f.Expect(r.out).To(gomega.BeEmpty())
+	}
 }

@@ -95,7 +95,11 @@ func (v *verifier) authorityCA(ctx context.Context) (*x509.CertPool, error) {
 		}
 		text = []byte(published.Data["ca.crt"])
 	}
-	pool := x509.NewCertPool()
+	// Beside the system's: what was published stays when the certificate is no longer self-made.
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("the system's certificates: %w", err)
+	}
 	if !pool.AppendCertsFromPEM(text) {
 		return nil, errors.New("the CA of the authority is not a certificate as PEM")
 	}
@@ -128,7 +132,11 @@ func (a *authorityClient) accepts(ctx context.Context, t v1alpha1.Token, value t
 	}
 	request.Header.Set(header, value.Reveal())
 	response, err := a.http.Do(request)
-	if err != nil {
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &untrusted):
+		return false, fmt.Errorf("%w; name a file with the CA of its certificate by --authority-ca", err)
+	case err != nil:
 		return false, err
 	}
 	defer response.Body.Close()

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -55,6 +57,13 @@ func (p *plugin) revoke() *cobra.Command {
 			}
 			if err != nil {
 				return err
+			}
+			if before := underWay(t); before != 0 && before != revision {
+				if found { // One annotation names one revision: naming another one would give the first its time back.
+					return fmt.Errorf("%s: revision %d is still to be revoked, and only one is at a time: wait until it is, and say this again", reference(t), before)
+				}
+				p.progress("%s: revision %d is still to be revoked; waiting for that, and leaving revision %d alone", reference(t), before, revision)
+				revision = before
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
@@ -111,10 +120,16 @@ func (p *plugin) end(ctx context.Context, c client.Client, t v1alpha1.Token, rev
 	}
 	told, err := p.awaitToken(ctx, c, changed,
 		func() bool { return !has(changed, revision) }, func() string { return readyToken(changed).Message })
+	record := recordOf(changed, revision)
 	switch {
 	case wait.Interrupted(err):
 		return fmt.Errorf("%s still has revision %d: %s It is not given up: see kubectl describe %s --namespace %s", name, revision, told, name, t.GetNamespace())
-	case err != nil && !apierrors.IsNotFound(err): // Without its resource a token is revoked, too.
+	case apierrors.IsNotFound(err) && mayOutlive(changed, record): // A resource that goes keeps its last status.
+		return fmt.Errorf("%s was deleted meanwhile, and may have left its token at the service: revoke it there. Its id is %s", name, cmp.Or(record.ID, "not known"))
+	case apierrors.IsNotFound(err):
+		p.progress("%s: revision %d is revoked, and the resource is deleted", name, revision)
+		return nil
+	case err != nil:
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	p.progress("%s: revision %d is revoked", name, revision)
@@ -124,12 +139,30 @@ func (p *plugin) end(ctx context.Context, c client.Client, t v1alpha1.Token, rev
 	return nil
 }
 
-// has says whether a resource still has a revision.
-func has(t v1alpha1.Token, revision int64) bool {
+// underWay is the revision that was said to be in wrong hands, and is not revoked yet; 0: none.
+func underWay(t v1alpha1.Token) int64 {
+	if revision, _ := v1alpha1.CompromisedRevision(t); has(t, revision) {
+		return revision
+	}
+	return 0
+}
+
+// recordOf is what is known of a revision.
+func recordOf(t v1alpha1.Token, revision int64) v1alpha1.TokenRecord {
 	for _, record := range t.SharedStatus().Records() {
 		if record.Revision == revision {
-			return true
+			return record
 		}
 	}
-	return false
+	return v1alpha1.TokenRecord{}
+}
+
+// mayOutlive says whether a token may live on when its resource is deleted. What the built-in authority has is gone with it.
+func mayOutlive(t v1alpha1.Token, record v1alpha1.TokenRecord) bool {
+	return record.URL != "" && (t.SharedSpec().DeletionPolicy == v1alpha1.DeletionPolicyRetain || v1alpha1.Abandoned(t))
+}
+
+// has says whether a resource still has a revision.
+func has(t v1alpha1.Token, revision int64) bool {
+	return slices.ContainsFunc(t.SharedStatus().Records(), func(record v1alpha1.TokenRecord) bool { return record.Revision == revision })
 }

@@ -4,8 +4,11 @@ import (
 	"testing"
 
 	"github.com/onsi/gomega"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tokensteward/tokensteward/api/v1alpha1"
 )
 
 // mayView lets a user see what is in the fixture's namespace, as the built-in role view does.
@@ -16,6 +19,25 @@ func (f *fixture) mayView(user string) {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "tokensteward-view"},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	})
+	f.Expect(controlPlane.AwaitPermission(f.t.Context(), user, authorizationv1.ResourceAttributes{
+		Namespace: f.namespace, Verb: "list", Group: v1alpha1.GroupVersion.Group, Resource: "accounttokens",
+	}, true)).To(gomega.Succeed())
+}
+
+// mayReadSecrets lets a user get the Secrets of the fixture's namespace by their names.
+func (f *fixture) mayReadSecrets(user string) {
+	f.t.Helper()
+	f.create(&rbacv1.Role{
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "secrets"},
+		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get"}}},
+	})
+	f.create(&rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "secrets"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "secrets"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
+	})
+	f.Expect(controlPlane.AwaitPermission(f.t.Context(), user, authorizationv1.ResourceAttributes{Namespace: f.namespace, Verb: "get", Resource: "secrets"}, true)).
+		To(gomega.Succeed())
 }
 
 func TestRotateWaitsUntilTheSecretHoldsTheNewToken(t *testing.T) {

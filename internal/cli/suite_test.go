@@ -3,7 +3,10 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,7 +39,11 @@ var (
 	// operator is a client with the operator's permissions: the API server lets nobody else write a status.
 	operator     client.Client
 	authorityURL string
-	issued       *leakcheck.Values
+	// allowedHost is where a TokenIssuer may connect to.
+	allowedHost = testenv.FreeAddress()
+	// public answers as an authority that knows no token, with a certificate that is one of the system's in this process.
+	public *codacytest.Running
+	issued *leakcheck.Values
 
 	mu sync.Mutex
 	// said is all that the plugin ever printed.
@@ -56,6 +63,15 @@ func runSuite(m *testing.M) (code int, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ctrl.SetLogger(logr.Discard())
+	directory, err := os.MkdirTemp("", "tokensteward-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(directory)
+	if err := startPublic(directory); err != nil {
+		return 1, err
+	}
+	defer public.Close()
 	if controlPlane, err = testenv.Start(ctx); err != nil {
 		return 1, err
 	}
@@ -73,7 +89,7 @@ func runSuite(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	options := &manager.Options{
-		ServiceTimeout: 5 * time.Second, ServicePause: time.Second, Namespace: testenv.Namespace,
+		ServiceTimeout: 5 * time.Second, ServicePause: time.Second, AllowedHosts: []string{allowedHost}, Namespace: testenv.Namespace,
 		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
 		AuthorityAddress: testenv.FreeAddress(), AuthorityMaxStaleness: 30 * time.Second, MetricsAddress: "0", ProbeAddress: "0",
 	}
@@ -90,6 +106,19 @@ func runSuite(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	return code, issued.Check(map[string]string{"what the plugin printed": said.String()})
+}
+
+// startPublic starts public. The system's certificates are read once, so that no test can bring them along.
+func startPublic(directory string) (err error) {
+	public, err = codacytest.StartTLS(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, `{"error":"not found"}`)
+	}), "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(directory, "ca.crt")
+	return errors.Join(os.WriteFile(file, public.CAPEM, 0o600), os.Setenv("SSL_CERT_FILE", file))
 }
 
 // fixture is a namespace of a test's own, and a built-in issuer of the same name for it.
@@ -220,6 +249,11 @@ type codacyFixture struct {
 
 func newCodacy(t *testing.T) *codacyFixture {
 	t.Helper()
+	return newCodacyAt(t, "127.0.0.1:0")
+}
+
+func newCodacyAt(t *testing.T, address string) *codacyFixture {
+	t.Helper()
 	f := &codacyFixture{fixture: newFixture(t)}
 	behaviour, err := codacytest.Edition("cloud-2026-08")
 	f.Expect(err).NotTo(gomega.HaveOccurred())
@@ -228,7 +262,7 @@ func newCodacy(t *testing.T) *codacyFixture {
 	f.server.AddRepository("gh", "acme", "api")
 	f.server.AddRepository("gh", "acme", "web")
 	credential := f.server.CreateAccountToken(f.account, nil)
-	running, err := codacytest.StartTLS(codacytest.Check(f.server, func(err error) { t.Errorf("not as described: %v", err) }), "127.0.0.1:0")
+	running, err := codacytest.StartTLS(codacytest.Check(f.server, func(err error) { t.Errorf("not as described: %v", err) }), address)
 	f.Expect(err).NotTo(gomega.HaveOccurred())
 	t.Cleanup(func() {
 		for _, token := range f.server.Tokens() {

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"encoding/json"
 	"net/http"
+	"runtime"
 	"strconv"
 	"testing"
 
@@ -10,9 +11,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy/codacytest"
+	"github.com/tokensteward/tokensteward/internal/testenv"
 )
 
 func TestVerifyAsksTheAuthorityForABuiltInToken(t *testing.T) {
@@ -50,9 +53,24 @@ func TestVerifyShowsATokenToNobodyElse(t *testing.T) {
 	f.reload(&impostor)
 	verified := f.run("verify", "robot", f.here(), "--authority-url="+impostor.Spec.Codacy.URL)
 	f.Expect(verified.err).To(gomega.HaveOccurred())
-	f.Expect(verified.out).To(gomega.MatchRegexp(`Unknown .*certificate`))
+	f.Expect(verified.out).To(gomega.MatchRegexp(`Unknown .*certificate signed by unknown authority.*; name a file with the CA of its certificate by --authority-ca`))
 	f.Expect(f.run("verify", "robot", f.here(), "--authority-url=http://127.0.0.1:1").out).To(gomega.ContainSubstring("must begin with https://"))
 	f.Expect(f.run("verify", "robot", f.here()).out).To(gomega.MatchRegexp(`Unknown .*no pod of the operator is ready in the namespace tokensteward-system`))
+}
+
+// The published CA stays where it is when the authority gets a certificate of a public CA.
+func TestVerifyBelievesTheSystemsCertificatesBesideThePublishedCA(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
+		t.Skip("the system's certificates are not those of a file")
+	}
+	f := newFixture(t)
+	f.eventuallyReady(f.accountToken("robot", f.namespace, "alice"))
+	f.Eventually(func() error {
+		return k8s.Get(f.t.Context(), client.ObjectKey{Namespace: testenv.Namespace, Name: "tokensteward-authority-ca"}, &corev1.ConfigMap{})
+	}).Should(gomega.Succeed())
+	f.Expect(f.run("verify", "robot", f.here(), "--authority-url="+public.URL).out).To(gomega.MatchRegexp(`robot +No +1 +Refused`))
+	f.Expect(f.run("verify", "robot", f.here(), "--authority-url="+authorityURL).out).To(gomega.MatchRegexp(`robot +Yes +1 +Accepted`))
 }
 
 func TestVerifyBelievesTheAuthorityAlone(t *testing.T) {
@@ -114,19 +132,12 @@ func TestVerifyNeedsTheIssuersCredentialForAProjectTokenOfCodacy(t *testing.T) {
 	f.eventuallyReady(f.projectToken("ci", f.issuer, "web"))
 	user := "reader-" + f.namespace
 	f.mayView(user)
-	f.create(&rbacv1.Role{
-		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "secrets"},
-		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get"}}},
-	})
-	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}}
-	f.create(&rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "secrets"},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "secrets"}, Subjects: subjects,
-	})
+	f.mayReadSecrets(user)
 	verify := func() string { return f.run("verify", "ci", f.here(), "--as="+user).out }
 	f.Eventually(verify).Should(gomega.MatchRegexp(`Unknown .*the issuer can't be read: .*forbidden`))
 	f.create(&rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: user}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "tokensteward-view"}, Subjects: subjects,
+		ObjectMeta: metav1.ObjectMeta{Name: user}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "tokensteward-view"},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	})
 	f.Eventually(verify).Should(gomega.MatchRegexp(`Unknown .*no request that tries a project token.*forbidden`))
 }

@@ -139,6 +139,8 @@ type Error struct {
 	Message string
 	// Stalled: nothing gets better before a person acts.
 	Stalled bool
+	// CredentialGone: the service itself does not know the credential.
+	CredentialGone bool
 	// NothingMinted: Mint made no token, and none will come to life.
 	NothingMinted bool
 	// RetryAfter is how long to wait at least before it is tried again; 0: as the engine sees fit.

@@ -59,11 +59,11 @@ var (
 	newStorm  = MintStorm()
 	threeLive = &Problem{
 		Reason:  v1alpha1.ReasonTooManyPrevious,
-		Message: "The rotation that was asked for waits: three replaced tokens still have their time. It is done when the first of them is revoked.",
+		Message: "The rotation that was asked for waits: three replaced tokens are not revoked yet. It is done when the first of them is. Those with heldBy in status.previousTokens are kept for pods: restart these to have it sooner.",
 	}
 	tooMany = &Problem{
 		Reason:  v1alpha1.ReasonTooManyPrevious,
-		Message: "Too many replaced tokens still have their grace period; another one is minted when the first of them is revoked.",
+		Message: "Too many replaced tokens are not revoked yet; another one is minted when the first of them is. Those with heldBy in status.previousTokens are kept for pods: restart these to have it sooner.",
 	}
 )
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/go-logr/logr"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,6 +24,7 @@ import (
 // applier applies default issuers on a real API server, with the least permissions.
 type applier struct {
 	*testing.T
+	controlPlane *testenv.ControlPlane
 	k8s, limited client.Client
 	file         string
 }
@@ -41,7 +43,7 @@ func newApplier(t *testing.T) *applier {
 			t.Error(err)
 		}
 	})
-	a := &applier{T: t, k8s: controlPlane.Client, file: filepath.Join(t.TempDir(), "issuer.yaml")}
+	a := &applier{T: t, controlPlane: controlPlane, k8s: controlPlane.Client, file: filepath.Join(t.TempDir(), "issuer.yaml")}
 	config := rest.CopyConfig(controlPlane.Admin)
 	config.Impersonate = rest.ImpersonationConfig{UserName: "applier", Groups: []string{"system:authenticated"}}
 	if a.limited, err = client.New(config, client.Options{Scheme: manager.Scheme()}); err != nil {
@@ -65,6 +67,11 @@ func (a *applier) permit() {
 		if err := a.k8s.Create(a.Context(), o); err != nil {
 			a.Fatal(err)
 		}
+	}
+	if err := a.controlPlane.AwaitPermission(a.Context(), "applier", authorizationv1.ResourceAttributes{
+		Verb: "patch", Group: v1alpha1.GroupVersion.Group, Resource: "clustertokenissuers",
+	}, true); err != nil {
+		a.Fatal(err)
 	}
 }
 

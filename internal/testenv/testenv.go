@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
@@ -94,7 +96,7 @@ func (cp *ControlPlane) start(ctx context.Context) error {
 		return fmt.Errorf("waiting for the CRDs: %w", err)
 	}
 	user, err := cp.environment.AddUser(envtest.User{
-		Name:   "system:serviceaccount:" + Namespace + ":tokensteward",
+		Name:   OperatorUser,
 		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + Namespace, "system:authenticated"},
 	}, nil)
 	if err != nil {
@@ -148,6 +150,22 @@ func (cp *ControlPlane) Kubectl(ctx context.Context, arguments ...string) *exec.
 	return command
 }
 
+// OperatorUser is the operator's service account, as it authenticates.
+const OperatorUser = "system:serviceaccount:" + Namespace + ":tokensteward"
+
+// AwaitPermission waits until the API server goes by a change of permissions: it takes a moment to see one.
+func (cp *ControlPlane) AwaitPermission(ctx context.Context, user string, attributes authorizationv1.ResourceAttributes, allowed bool) error {
+	err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: &attributes}}
+		err := cp.Client.Create(ctx, review)
+		return review.Status.Allowed == allowed, err
+	})
+	if err != nil {
+		return fmt.Errorf("waiting until %s may (%t) %s %s: %w", user, allowed, attributes.Verb, attributes.Resource, err)
+	}
+	return nil
+}
+
 // ControllerManager is a command that runs a kube-controller-manager with the controllers that delete something, which is for the
 // caller to start and to end. Without one no namespace ever goes.
 func (cp *ControlPlane) ControllerManager() (*exec.Cmd, error) {
@@ -181,12 +199,15 @@ func Root() string {
 	panic("the working directory is not within the repository")
 }
 
-// FreeAddress is an address on loopback that nobody listens on.
+// FreeAddress is an address on loopback that nobody listens on, and that stays free until it is listened on, also anew: it is
+// of a range from which neither outgoing connections nor those who leave the choice to the system get a port.
 func FreeAddress() string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
+	for range 1000 {
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000)))
+		if err == nil {
+			defer listener.Close()
+			return listener.Addr().String()
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	panic("there is no free port")
 }

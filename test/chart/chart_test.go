@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -54,7 +55,9 @@ var switches = map[string]values{
 	"another image":                  "image: {repository: example.test/tokensteward, tag: v9, pullPolicy: Always}\nimagePullSecrets: [{name: registry}]",
 	"an image by its digest":         values("image: {digest: 'sha256:" + strings.Repeat("0a", 32) + "'}"),
 	"another name":                   "fullnameOverride: tokens",
-	"one replica":                    "replicas: 1\npodDisruptionBudget: {enabled: false}",
+	"one replica":                    "replicas: 1",
+	"no budget":                      "podDisruptionBudget: {enabled: false}",
+	"names like numbers":             "namespaces: ['123456']\nserviceAccount: {name: '1e3'}\nauthority: {certificate: {source: Secret, secretName: '0123'}}\npriorityClassName: '2000'",
 	"no CRDs":                        "crds: {enabled: false}",
 	"CRDs that go":                   "crds: {keep: false}",
 	"two namespaces":                 "namespaces: [team-a, team-b]",
@@ -211,7 +214,7 @@ func startAPIServer(t *testing.T) *testenv.ControlPlane {
 			t.Error(err)
 		}
 	})
-	for _, name := range []string{"team-a", "team-b"} {
+	for _, name := range []string{"team-a", "team-b", "123456"} {
 		if err := cp.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
 			t.Fatal(err)
 		}
@@ -219,11 +222,14 @@ func startAPIServer(t *testing.T) *testenv.ControlPlane {
 	installCRDs(t, cp, "cert-manager", "github.com/cert-manager/cert-manager", "deploy/crds/cert-manager.io_certificates.yaml")
 	const crds = "example/prometheus-operator-crd/monitoring.coreos.com_"
 	installCRDs(t, cp, "prometheus-operator", "github.com/prometheus-operator/prometheus-operator", crds+"servicemonitors.yaml", crds+"prometheusrules.yaml")
-	// A pod names its service account, which must be there.
-	for _, name := range []string{"tokens", "steward"} {
+	// A pod names its service account and its priority, which must be there.
+	for _, name := range []string{"tokens", "steward", "1e3"} {
 		if err := cp.Client.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := cp.Client.Create(t.Context(), &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "2000"}, Value: 2000}); err != nil {
+		t.Fatal(err)
 	}
 	return cp
 }
@@ -330,6 +336,52 @@ func TestATeamCanInstallWithoutAnythingOfTheCluster(t *testing.T) {
 	for _, o := range render(t, noClusterScope) {
 		if o.GetNamespace() != namespace && o.GetNamespace() != "team-a" {
 			t.Errorf("%s %s is in the namespace %q", o.GetKind(), o.GetName(), o.GetNamespace())
+		}
+	}
+}
+
+func TestAReleaseAndItsNamespaceMayBeNumbers(t *testing.T) {
+	everything := switches["a certificate of cert-manager"] + builtInIssuer + `
+namespaces: ['123456']
+metrics: {serviceMonitor: {enabled: true}, prometheusRule: {enabled: true}, dashboard: {enabled: true}}
+crds: {enabled: false}
+` // CRDs have properties that are called so.
+	text, err := helm(t, everything, "template", "654321", chart, "--namespace", "123456")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var look func(o *unstructured.Unstructured, within any)
+	look = func(o *unstructured.Unstructured, within any) {
+		switch within := within.(type) {
+		case map[string]any:
+			for key, value := range within {
+				if _, ok := value.(string); !ok && slices.Contains([]string{"name", "namespace", "app.kubernetes.io/instance"}, key) {
+					t.Errorf("%s: %s is %v, and no text", o.GetKind(), key, value)
+				}
+				look(o, value)
+			}
+		case []any:
+			for _, value := range within {
+				look(o, value)
+			}
+		}
+	}
+	for _, o := range parse(t, text) {
+		look(o, o.Object)
+	}
+}
+
+// A budget for one replica would keep its node from being drained.
+func TestABudgetTakesTwoReplicas(t *testing.T) {
+	for v, want := range map[values]int{"": 1, "replicas: 2": 1, "replicas: 1": 0, "podDisruptionBudget: {enabled: false}": 0} {
+		found := 0
+		for _, o := range render(t, v) {
+			if o.GetKind() == "PodDisruptionBudget" {
+				found++
+			}
+		}
+		if found != want {
+			t.Errorf("%d budgets with the values %q, want %d", found, v, want)
 		}
 	}
 }

@@ -258,6 +258,13 @@ func TestRunbooks(t *testing.T) {
 	if website, homepage := live("website"), live("homepage"); len(website) != 0 || len(homepage) != 1 {
 		t.Errorf("Codacy has %v and %v", website, homepage)
 	}
+	g.sh(website, "")
+	theStage.service.RemoveRepository("gh", "acme", "website")
+	g.sh("kubectl -n team-a delete projecttoken website --wait=false", "")
+	g.has("kubectl -n team-a get projecttoken website -o jsonpath='{.status.conditions[?(@.type==\"Stalled\")].reason}'", "RevocationUnproven")
+	g.next("A repository was renamed, or moved", "")
+	g.sh("kubectl -n team-a wait projecttoken/website --for=delete --timeout=1m", "")
+	theStage.service.AddRepository("gh", "acme", "website")
 
 	g.aDayWithoutCodacy()
 	if err := theStage.served.Close(); err != nil {

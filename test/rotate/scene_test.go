@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,7 +56,7 @@ type scene struct {
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	ctrl.SetLogger(logr.Discard())
-	s := &scene{T: t, directory: t.TempDir(), address: stableAddress(t), total: counts{}}
+	s := &scene{T: t, directory: t.TempDir(), address: testenv.FreeAddress(), total: counts{}}
 	var err error
 	if s.binary, err = testenv.BuildOperator(t.Context(), s.directory); err != nil {
 		t.Fatal(err)
@@ -102,21 +100,6 @@ func newScene(t *testing.T) *scene {
 		Grants:  []v1alpha1.Grant{{Namespaces: []v1alpha1.NamespaceName{namespace}, Accounts: []v1alpha1.AccountPattern{"robot"}}},
 	}})
 	return s
-}
-
-// stableAddress is one that can be listened on again after the process at it was killed: outgoing connections, of which
-// there are many, don't get ports of that range.
-func stableAddress(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
-		if err == nil {
-			defer listener.Close()
-			return listener.Addr().String()
-		}
-	}
-	t.Fatal("there is no free port")
-	return ""
 }
 
 func (s *scene) startOperator() {

@@ -14,7 +14,7 @@
 
 {{- define "tokensteward.selectorLabels" -}}
 app.kubernetes.io/name: tokensteward
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "tokensteward.labels" -}}

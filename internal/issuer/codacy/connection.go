@@ -168,7 +168,8 @@ func (c *Connection) credentialRefused(no *refusal) *issuer.Error {
 	switch no.status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
 		return &issuer.Error{
-			Reason: v1alpha1.ReasonCredentialsRefused, Stalled: true,
+			// Anything between the operator and Codacy may say the other two.
+			Reason: v1alpha1.ReasonCredentialsRefused, Stalled: true, CredentialGone: no.status == http.StatusUnauthorized,
 			Message: fmt.Sprintf("%s to the credential: it is wrong, was revoked or has expired, or it is a repository token, and an account API token is needed. "+
 				"Make one in Codacy, under My account → Access management, and put it into the credentials Secret.", no),
 		}

@@ -45,6 +45,7 @@ func (c *Connection) Sight(kind, subject, id string, issued time.Time) (missing 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.watch(p)
+	c.dropFuture(w)
 	lacking := 0
 	for i := range w.lists {
 		if w.lists[i].lacks(id, issued) {
@@ -60,6 +61,15 @@ func (c *Connection) Sight(kind, subject, id string, issued time.Time) (missing 
 		}
 	}
 	return false, w.next
+}
+
+// dropFuture forgets lists that were begun later than it is now, since the clock was set back: what was issued meanwhile would be
+// missing from them. By the clock's face, which the times in a status are of, and not by how long ago it was. The caller holds mu.
+func (c *Connection) dropFuture(w *watched) {
+	now := c.options.Clock.Now()
+	if n := len(w.lists); n > 0 && w.lists[n-1].begun.Round(0).After(now.Round(0)) {
+		w.lists, w.next = nil, now.Add(confirmAfter)
+	}
 }
 
 // watch is the place's entry, which is made when it is first asked for. The caller holds mu.

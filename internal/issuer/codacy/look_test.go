@@ -148,6 +148,30 @@ func TestATokenIsMissingOnlyFromTwoListsBegunAfterItWasIssued(t *testing.T) {
 	}
 }
 
+// What was issued after the clock was set back is in no list from before, whose times are later still.
+func TestListsFromAClockThatWasSetBackSayNothing(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := newStandIn(t, edition(t, "cloud-2026-08"))
+			s.restart(patient)
+			right := s.clock.Now()
+			s.advance(24 * time.Hour)
+			s.looked(kind)
+			s.advance(time.Hour)
+			s.looked(kind)
+
+			s.clock.SetTime(right.Add(time.Minute))
+			_, minted := s.mint(kind, 1)
+			issued := s.clock.Now()
+			s.wantSight(kind, minted.ID, issued, false, time.Minute, time.Minute)
+			s.advance(2 * time.Minute)
+			s.looked(kind)
+			s.wantSight(kind, minted.ID, issued, false, time.Hour, 66*time.Minute)
+		})
+	}
+}
+
 func (s *standIn) endByHand(id string) {
 	s.Helper()
 	for _, t := range s.server.Tokens() {

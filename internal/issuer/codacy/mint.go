@@ -270,7 +270,7 @@ func (c *Connection) exclusive(p place) string {
 func anotherIsUnderWay(p place) *issuer.Error {
 	return &issuer.Error{
 		Reason: v1alpha1.ReasonWaitingForTurn, RetryAfter: time.Second, NothingMinted: true,
-		Message: fmt.Sprintf("Another token is being minted in %s, and one at a time is.", p),
+		Message: fmt.Sprintf("Another token is being minted in %s, where one is at a time. This one comes next by itself.", p),
 	}
 }
 

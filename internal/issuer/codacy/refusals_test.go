@@ -1,6 +1,7 @@
 package codacy_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
+	"github.com/tokensteward/tokensteward/internal/issuer"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy/codacytest"
 	"github.com/tokensteward/tokensteward/internal/token"
 )
@@ -263,6 +265,7 @@ func TestACredentialThatIsAcceptedAgainIsNoLongerRefused(t *testing.T) {
 		s.server.Fault(codacytest.Times(1, "getUser", refusing(status, 0)))
 		_, err := s.connection.Identify(t.Context())
 		s.wantReason(err, v1alpha1.ReasonCredentialsRefused, true)
+		wantGone(t, err, status == http.StatusUnauthorized)
 		if !s.connection.CredentialRefused() {
 			t.Errorf("after %d the credential is not refused, it says", status)
 		}
@@ -272,11 +275,20 @@ func TestACredentialThatIsAcceptedAgainIsNoLongerRefused(t *testing.T) {
 	}
 }
 
+// wantGone wants an error to prove that the credential is gone, or not to.
+func wantGone(t *testing.T, err error, want bool) {
+	t.Helper()
+	if known := new(issuer.Error); !errors.As(err, &known) || known.CredentialGone != want {
+		t.Errorf("%v: that it proves the end of the credential is not %t", err, want)
+	}
+}
+
 func TestAnAccountThatIsNotActiveIsNamed(t *testing.T) {
 	s := newStandIn(t, edition(t, "cloud-2026-08"))
 	s.play(script{"GET /user": saying(http.StatusOK, `{"data":{"id":7,"mainEmail":"a@acme.example","otherEmails":[],"isAdmin":false,"isActive":false,"created":"2026-01-01T00:00:00Z"}}`)})
 	_, err := s.connection.Identify(t.Context())
 	s.wantWords(s.wantReason(err, v1alpha1.ReasonCredentialsRefused, true), "not active")
+	wantGone(t, err, false) // The account may become active again.
 	if !s.connection.CredentialRefused() {
 		t.Error("the credential is not refused, it says")
 	}
