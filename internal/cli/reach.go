@@ -79,6 +79,7 @@ func (v *verifier) reachAuthority(ctx context.Context) (*authorityClient, error)
 
 func (v *verifier) authorityCA(ctx context.Context) (*x509.CertPool, error) {
 	var text []byte
+	pool := x509.NewCertPool()
 	if v.flags.ca != "" {
 		var err error
 		if text, err = os.ReadFile(v.flags.ca); err != nil {
@@ -94,11 +95,10 @@ func (v *verifier) authorityCA(ctx context.Context) (*x509.CertPool, error) {
 			return nil, fmt.Errorf("the CA of the authority: %w; name a file with it by --authority-ca", err)
 		}
 		text = []byte(published.Data["ca.crt"])
-	}
-	// Beside the system's: what was published stays when the certificate is no longer self-made.
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		return nil, fmt.Errorf("the system's certificates: %w", err)
+		// Beside the system's: what was published stays when the certificate is no longer self-made.
+		if pool, err = x509.SystemCertPool(); err != nil {
+			return nil, fmt.Errorf("the system's certificates: %w", err)
+		}
 	}
 	if !pool.AppendCertsFromPEM(text) {
 		return nil, errors.New("the CA of the authority is not a certificate as PEM")
