@@ -400,7 +400,7 @@ func TestAnIssuerWhoseCredentialsSecretCantBeHeldSaysSoInOurWords(t *testing.T) 
 	}
 	f.Eventually(ready).ShouldNot(gomega.BeNil())
 	f.Expect(ready().Status).To(gomega.Equal(metav1.ConditionFalse))
-	f.Expect(ready().Message).To(gomega.ContainSubstring(`does not let the label and the finalizer of the credentials Secret "codacy" be changed`))
+	f.Expect(ready().Message).To(gomega.ContainSubstring(`the label and the finalizer of the credentials Secret "codacy": refused by the API server`))
 	lift()
 	f.Eventually(func() metav1.ConditionStatus { return ready().Status }).Should(gomega.Equal(metav1.ConditionTrue))
 }

@@ -386,8 +386,7 @@ func (w *fuzzWorld) ours(s *seen) bool {
 	if annotations[v1alpha1.OwnerAnnotation] != "" {
 		return annotations[v1alpha1.OwnerAnnotation] == w.owner
 	}
-	managed, status := s.secret.Labels[v1alpha1.ManagedLabel], s.token.SharedStatus()
-	return managed == v1alpha1.ManagedTokens || believed && (status.AdoptedTime != nil || status.Token != nil && managed == v1alpha1.ManagedCredentials)
+	return s.secret.Labels[v1alpha1.ManagedLabel] == v1alpha1.ManagedTokens || believed && s.token.SharedStatus().AdoptedTime != nil
 }
 
 // wantWholeSecret: a Secret is left as it is, or is written with value, owner, id and revision of one token.

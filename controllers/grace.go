@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -20,20 +21,21 @@ func (r *TokenReconciler) sawInSecret(s *state) {
 
 // takesOutOfSecret notes that what the Secret holds is about to be replaced. If that is a previous token, because nothing
 // could be minted since, its grace period begins only now.
-func (r *TokenReconciler) takesOutOfSecret(s *state) (found bool) {
-	previous := s.previousInSecret()
-	if previous != nil {
+func (r *TokenReconciler) takesOutOfSecret(s *state) {
+	if previous := s.previousInSecret(); previous != nil {
 		r.startGrace(s, previous)
 	}
-	return previous != nil
 }
 
 // recordTakenOut is takesOutOfSecret for a Secret that is written long after the intent to mint was, or was found to hold something
 // else since. It writes the grace period down: when the Secret holds another value nothing tells any more that this one was there.
+// Not each time if the write fails again and again, since every status wakes the resource.
 func (r *TokenReconciler) recordTakenOut(ctx context.Context, s *state) error {
-	if !r.takesOutOfSecret(s) {
+	previous := s.previousInSecret()
+	if previous == nil || previous.ReplacedTime != nil && r.Clock.Since(previous.ReplacedTime.Time) < time.Minute {
 		return nil
 	}
+	r.startGrace(s, previous)
 	if err := r.patchStatus(ctx, s); err != nil {
 		return fmt.Errorf("recording which token the Secret held: %w", err)
 	}

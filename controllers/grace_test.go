@@ -59,6 +59,10 @@ func TestTheGracePeriodOfAnAttemptBeginsWhenItsValueLeavesTheSecret(t *testing.T
 	if graceOf(2) != 10*time.Hour {
 		t.Errorf("written late: %s, want what is left of its life", graceOf(2))
 	}
+	clock.SetTime(clock.Now().Add(59 * time.Second)) // Lest a write that fails again and again is recorded each time: there is no client.
+	if err := r.recordTakenOut(t.Context(), s); err != nil || graceOf(2) != 10*time.Hour-59*time.Second {
+		t.Errorf("recorded again: %v, %s", err, graceOf(2))
+	}
 }
 
 func TestTheEndOfTheGracePeriod(t *testing.T) {

@@ -189,8 +189,8 @@ func (r *IssuerReconciler) patchCredentials(ctx context.Context, secret *corev1.
 		return nil
 	case apierrors.IsConflict(err):
 		return apierrors.NewConflict(corev1.Resource("secrets"), secret.Name, nil)
-	default: // In our words: an admission policy or webhook may have put the credential into its own.
-		return fmt.Errorf("the API server does not let the label and the finalizer of the credentials Secret %q be changed (%q)", secret.Name, apierrors.ReasonForError(err))
+	default:
+		return fmt.Errorf("changing the label and the finalizer of the credentials Secret %q: %s", secret.Name, inOurWords(err))
 	}
 }
 

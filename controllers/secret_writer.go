@@ -84,8 +84,10 @@ func (r *TokenReconciler) tryWriteSecret(ctx context.Context, s *state) error {
 	switch err := s.put(ctx, client.NewDryRunClient(r.Client), secret); {
 	case err == nil:
 		s.secretRefused, s.secretTried = nil, true
+	case apierrors.IsConflict(err):
+		return apierrors.NewConflict(corev1.Resource("secrets"), secret.Name, nil)
 	case !isRefusal(err):
-		return fmt.Errorf("trying to write the Secret: %w", err)
+		return fmt.Errorf("trying to write the Secret %q: %s", secret.Name, inOurWords(err))
 	default:
 		why := truncate(err.Error())
 		if s.secret != nil && s.repeatsSecret(err.Error()) {
@@ -99,20 +101,23 @@ func (r *TokenReconciler) tryWriteSecret(ctx context.Context, s *state) error {
 	return nil
 }
 
-// repeatsSecret says whether a text has a part of the token that the Secret holds now, or of what else it holds that is not
-// the operator's, as it is or as base64.
+// repeatsSecret says whether a text has a part of what the Secret holds now, as it is or as base64, but for what anybody may know.
 func (s *state) repeatsSecret(text string) bool {
-	held := s.inSecret()
+	known := s.defaultData()
 	for key, value := range s.secret.Data {
-		if secret := key == s.tokenKey || s.hasAdopted() || len(held) > 0 && bytes.Contains(value, held); secret && repeats(text, value) {
+		part := 16 // Of a file, less may be anything, such as "https://www.".
+		if key == s.tokenKey {
+			part = 8
+		}
+		if !bytes.Equal(known[key], value) && repeats(text, value, part) {
 			return true
 		}
 	}
 	return false
 }
 
-func repeats(text string, value []byte) bool {
-	const part = 8
+// repeats says whether a text has as long a part of a value.
+func repeats(text string, value []byte, part int) bool {
 	for _, form := range []string{string(value), base64.StdEncoding.EncodeToString(value)} {
 		for from := 0; from+part <= len(form); from++ {
 			if strings.Contains(text, form[from:from+part]) {
@@ -141,8 +146,17 @@ func (r *TokenReconciler) putSecret(ctx context.Context, s *state, content secre
 	case isRefusal(err):
 		return errSecretRefused
 	default:
-		return fmt.Errorf("writing the Secret %q: no usable answer from the API server (%T, %q)", secret.Name, err, apierrors.ReasonForError(err))
+		return fmt.Errorf("writing the Secret %q: %s", secret.Name, inOurWords(err))
 	}
+}
+
+// inOurWords says what became of a request that changes a Secret. In the API server's there may be what the Secret holds: an
+// admission policy or webhook may have put it there.
+func inOurWords(err error) string {
+	if isRefusal(err) {
+		return fmt.Sprintf("refused by the API server (%q)", apierrors.ReasonForError(err))
+	}
+	return fmt.Sprintf("no usable answer from the API server (%T, %q)", err, apierrors.ReasonForError(err))
 }
 
 // newSecret is the Secret that was observed, or a new one, with a token in it.
@@ -192,7 +206,7 @@ func (r *TokenReconciler) deleteSecret(ctx context.Context, s *state) error {
 		if apierrors.IsConflict(err) {
 			return apierrors.NewConflict(corev1.Resource("secrets"), s.secret.Name, nil)
 		}
-		return fmt.Errorf("deleting the Secret %q: refused by the API server (%q)", s.secret.Name, apierrors.ReasonForError(err))
+		return fmt.Errorf("deleting the Secret %q: %s", s.secret.Name, inOurWords(err))
 	}
 	s.secret, s.secretIsLive = nil, true
 	return nil
@@ -227,8 +241,8 @@ func (r *TokenReconciler) releaseSecret(ctx context.Context, s *state, change fu
 		s.secret, s.secretIsLive = nil, true
 	case apierrors.IsConflict(err):
 		return apierrors.NewConflict(corev1.Resource("secrets"), secret.Name, nil)
-	case err != nil: // In our words: an admission policy or webhook may have put the value into its own.
-		return fmt.Errorf("releasing the Secret %q: refused by the API server (%q)", secret.Name, apierrors.ReasonForError(err))
+	case err != nil:
+		return fmt.Errorf("releasing the Secret %q: %s", secret.Name, inOurWords(err))
 	default:
 		s.secret, s.secretIsLive = secret, true
 	}

@@ -145,8 +145,11 @@ func (r *TokenReconciler) observeCodacy(s *state, key codacy.Key, found v1alpha1
 			s.issuerProblem = connecting
 		}
 		s.serviceProblem = s.issuerProblem
-		if ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady); ready == nil || ready.Reason == v1alpha1.ReasonInUse {
+		switch ready := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady); {
+		case ready == nil || ready.Reason == v1alpha1.ReasonInUse:
 			s.serviceProblem = connecting // It was not judged yet, or is kept as it was.
+		case ready.Reason == v1alpha1.ReasonProgressing: // It could not be judged, which passes.
+			s.serviceProblem = &lifecycle.Problem{Reason: v1alpha1.ReasonProgressing, Message: s.issuerProblem.Message}
 		}
 		return
 	}

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -12,6 +13,21 @@ import (
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 	"github.com/tokensteward/tokensteward/internal/token"
 )
+
+// Its issuer could not be looked at for an error that passes: who has said `abandon` is not taken at their word for that.
+func TestAnIssuerThatCouldNotBeLookedAtIsWaitedFor(t *testing.T) {
+	g := gomega.NewWithT(t)
+	i := &v1alpha1.ClusterTokenIssuer{
+		ObjectMeta: metav1.ObjectMeta{Name: "codacy"},
+		Spec:       v1alpha1.ClusterTokenIssuerSpec{IssuerSpec: v1alpha1.IssuerSpec{Codacy: &v1alpha1.CodacyIssuer{URL: "https://codacy.example"}}},
+	}
+	told := unjudged(errors.New("the API server is gone"))
+	i.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: told.reason, Message: told.message}}
+	r, s := &TokenReconciler{Services: codacy.NewServices(codacy.Options{})}, &state{}
+	r.observeCodacy(s, keyOf(i), i)
+	g.Expect(s.serviceProblem.Passes()).To(gomega.BeTrue())
+	g.Expect(s.serviceProblem.Message).To(gomega.ContainSubstring("the API server is gone"))
+}
 
 // Between the moment in which a credential of another account is in use and that in which the status says so, grants would be those
 // of the former account, and tokens the latter's.

@@ -327,15 +327,15 @@ func (s *state) observedSecret() lifecycle.Secret {
 }
 
 // handedOver says whether a Secret that names no owner is this resource's to write: somebody took the owner off one that the
-// operator wrote, or it holds the token that was just taken over, or it is an issuer's credentials Secret, which this resource
-// wrote before, that was created anew.
+// operator wrote, or it holds the token that was just taken over, or it is that of an issuer's credential, which this resource
+// wrote before or took over, and was created anew.
 func (s *state) handedOver() bool {
 	if s.secret.Annotations[v1alpha1.OwnerAnnotation] != "" || !s.token.GetDeletionTimestamp().IsZero() {
 		return false
 	}
 	current := s.token.SharedStatus().Token
 	managed := s.secret.Labels[v1alpha1.ManagedLabel]
-	return managed == v1alpha1.ManagedTokens || current != nil && managed == v1alpha1.ManagedCredentials ||
+	return managed == v1alpha1.ManagedTokens || managed == v1alpha1.ManagedCredentials && (s.hasAdopted() || current != nil && len(s.takers) > 0) ||
 		s.hasAdopted() && current != nil && token.SHA256(s.inSecret()) == current.SHA256
 }
 

@@ -227,7 +227,7 @@ func (r *TokenReconciler) renewalNote(s *state) string {
 	if spec.RenewBefore == nil || expires.IsZero() || !renewal.After(expires.Add(-spec.RenewBefore.Duration)) {
 		return ""
 	}
-	if issued := status.Token.IssueTime; !expires.Add(-spec.RenewBefore.Duration).Before(issued.Add(expires.Sub(issued.Time) / 10)) {
+	if issued := status.Token.IssueTime; !expires.Add(-spec.RenewBefore.Duration - spec.TokenDuration()/10).Before(issued.Add(expires.Sub(issued.Time) / 10)) {
 		return fmt.Sprintf(" spec.renewBefore was changed since, which applies from the next token on: this one is renewed at %s.", renewal.UTC().Format(time.RFC3339))
 	}
 	return fmt.Sprintf(" spec.renewBefore does not fit into the life of this token, which is renewed at %s, two thirds through it.", renewal.UTC().Format(time.RFC3339))

@@ -27,7 +27,7 @@ const (
 	ManagedLabel = "tokensteward.io/managed"
 	// ManagedTokens and ManagedCredentials are its values on a Secret with a token, and on one with an issuer's credential,
 	// of which only the metadata is touched. No other Secret is ever cached. ManagedRetained is that of a Secret that was left
-	// with the token of a resource that is gone: it is nobody's, and its token is no orphan.
+	// with the token of a resource that is gone: it is nobody's, and its token is not revoked as an orphan.
 	ManagedTokens      = "true"
 	ManagedCredentials = "credentials"
 	ManagedRetained    = "retained"

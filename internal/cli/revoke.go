@@ -58,6 +58,7 @@ func (p *plugin) revoke() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			asked := revision
 			if before := underWay(t); before != 0 && before != revision {
 				if found { // One annotation names one revision: naming another one would give the first its time back.
 					return fmt.Errorf("%s: revision %d is still to be revoked, and only one is at a time: wait until it is, and say this again", reference(t), before)
@@ -67,7 +68,10 @@ func (p *plugin) revoke() *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			return p.end(ctx, c, t, revision)
+			if err := p.end(ctx, c, t, revision); err != nil || revision == asked {
+				return err
+			}
+			return fmt.Errorf("%s: that was revision %d, which was asked for before: if revision %d is to end, too, say this again", reference(t), revision, asked)
 		},
 	}
 	cmd.Flags().BoolVar(&found, "found", false, "Read the token's value from standard input, and find out whose it is.")

@@ -11,7 +11,7 @@ import (
 
 // longestDelay is how much longer than expected a replaced value may be kept. The grace period begins when the status tells
 // of the next one, and that is not before operator and service are back, if they went just when the Secret was written.
-const longestDelay = longestOutage + longestAbsence + 4*grain
+const longestDelay = longestOutage + longestAbsence + longestStep + 4*grain
 
 // refused notes that a value was refused which must not be.
 func (w *world) refused(name, when string) {

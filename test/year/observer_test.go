@@ -1,9 +1,11 @@
 package year_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -34,6 +36,10 @@ type observer struct {
 
 	mu        sync.Mutex
 	resources map[string]*resource
+	// seenUntil is a time until which all that was written into Secrets has been seen, and markers says which writes of
+	// the marker have been.
+	seenUntil time.Time
+	markers   int
 }
 
 // resource is what is known of one.
@@ -146,18 +152,62 @@ func (o *observer) sawSecret(secret *corev1.Secret) {
 		return
 	}
 	defer o.tell()
+	if secret.Name == marker {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.markers, _ = strconv.Atoi(secret.Labels[marker])
+		return
+	}
 	value := token.NewValue(string(secret.Data[tokenKey]))
 	o.mu.Lock()
 	r := o.resources[secret.Name]
 	if !r.value.IsEmpty() && r.value.Reveal() != value.Reveal() {
-		// It is not known to the second when it was replaced.
-		r.replaced = append(r.replaced, replacedValue{r.value, r.sha256, o.world.clock.Now().Add(gracePeriod - time.Hour)})
+		// It was replaced after that, and a status tells seconds.
+		r.replaced = append(r.replaced, replacedValue{r.value, r.sha256, o.seenUntil.Add(gracePeriod - time.Second)})
 	}
 	r.value, r.sha256 = value, value.SHA256()
 	o.mu.Unlock()
 	o.world.figures.asked()
 	if !o.accepts(r.ofService, value) {
 		o.world.refused(r.name, "at the moment that it came into the Secret")
+	}
+}
+
+// marker is a Secret that is written to find out how far the watch of Secrets has come.
+const marker = "marker"
+
+// catchUp waits until all has been seen that was written into Secrets before. While the operator or the service is away nobody
+// waits for anything, and hours go by in no time.
+func (o *observer) catchUp() {
+	o.world.Helper()
+	now := o.world.clock.Now()
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: marker}}
+	o.mu.Lock()
+	next := o.markers + 1
+	o.mu.Unlock()
+	apply := o.world.controlPlane.Client.Create
+	if next > 1 {
+		apply = func(ctx context.Context, c client.Object, _ ...client.CreateOption) error {
+			return o.world.controlPlane.Client.Update(ctx, c)
+		}
+	}
+	secret.Labels = map[string]string{marker: strconv.Itoa(next)}
+	if err := apply(o.world.ctx, secret); err != nil {
+		o.world.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); ; <-o.changed {
+		o.mu.Lock()
+		seen := o.markers == next
+		if seen {
+			o.seenUntil = now
+		}
+		o.mu.Unlock()
+		if seen {
+			return
+		}
+		if time.Now().After(deadline) {
+			o.world.Fatal("the observer does not see what is written")
+		}
 	}
 }
 

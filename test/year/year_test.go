@@ -65,6 +65,7 @@ func TestAYear(t *testing.T) {
 	w.start()
 	w.addResources()
 	w.rest()
+	w.observer.catchUp()
 	w.check()
 	for w.clock.Now().Before(w.began.Add(year)) && !t.Failed() {
 		w.moveTo(nextTime(w.began, w.clock.Now(), future.next(), w.observer.next(w.clock.Now())))
@@ -72,6 +73,7 @@ func TestAYear(t *testing.T) {
 			w.happen(e, future, chance)
 		}
 		w.rest()
+		w.observer.catchUp()
 		w.check()
 	}
 	w.summarize()
