@@ -184,14 +184,10 @@ func (r *IssuerReconciler) patchCredentials(ctx context.Context, secret *corev1.
 		return nil
 	}
 	err := r.Client.Patch(ctx, changed, client.MergeFromWithOptions(stored, client.MergeFromWithOptimisticLock{}))
-	switch {
-	case client.IgnoreNotFound(err) == nil:
-		return nil
-	case apierrors.IsConflict(err):
-		return apierrors.NewConflict(corev1.Resource("secrets"), secret.Name, nil)
-	default:
-		return fmt.Errorf("changing the label and the finalizer of the credentials Secret %q: %s", secret.Name, inOurWords(err))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("changing the label and the finalizer of the credentials Secret %q: %w", secret.Name, inOurWords(err, secret.Name))
 	}
+	return nil
 }
 
 func merged(labels map[string]string, key, value string) map[string]string {

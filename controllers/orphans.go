@@ -7,11 +7,6 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/selection"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,6 +14,7 @@ import (
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/internal/issuer/codacy"
 	"github.com/tokensteward/tokensteward/internal/metrics"
+	"github.com/tokensteward/tokensteward/internal/resources"
 )
 
 // orphanAge is how long a token must have been seen without a resource before it counts as orphaned.
@@ -159,24 +155,19 @@ func (r *TokenReconciler) findOrphans(ctx context.Context, s *state, named []cod
 }
 
 // withToken selects Secrets with a token of the operator: of a resource, or left by one.
-var withToken = client.MatchingLabelsSelector{Selector: func() labels.Selector {
-	requirement, err := labels.NewRequirement(v1alpha1.ManagedLabel, selection.In, []string{v1alpha1.ManagedTokens, v1alpha1.ManagedRetained})
-	utilruntime.Must(err)
-	return labels.NewSelector().Add(*requirement)
-}()}
+var withToken = client.MatchingLabelsSelector{Selector: resources.Managed(v1alpha1.ManagedTokens, v1alpha1.ManagedRetained)}
 
 // inSomeSecret are the ids of tokens that Secrets of the operator name. After a restore from a backup somebody may use them still,
 // though the resource that they were written for is gone; and so with what a resource left on purpose, when the issuer that
 // recorded that is gone, too.
 func (r *TokenReconciler) inSomeSecret(ctx context.Context) (map[string]bool, error) {
-	secrets := &metav1.PartialObjectMetadataList{}
-	secrets.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
-	if err := r.Live.List(ctx, secrets, withToken); err != nil {
+	secrets, err := resources.Secrets(ctx, r.Live, withToken)
+	if err != nil {
 		return nil, fmt.Errorf("listing the operator's Secrets: %w", err)
 	}
 	ids := map[string]bool{}
-	for i := range secrets.Items {
-		ids[secrets.Items[i].Annotations[v1alpha1.TokenIDAnnotation]] = true
+	for i := range secrets {
+		ids[secrets[i].Annotations[v1alpha1.TokenIDAnnotation]] = true
 	}
 	return ids, nil
 }

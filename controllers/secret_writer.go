@@ -84,10 +84,8 @@ func (r *TokenReconciler) tryWriteSecret(ctx context.Context, s *state) error {
 	switch err := s.put(ctx, client.NewDryRunClient(r.Client), secret); {
 	case err == nil:
 		s.secretRefused, s.secretTried = nil, true
-	case apierrors.IsConflict(err):
-		return apierrors.NewConflict(corev1.Resource("secrets"), secret.Name, nil)
 	case !isRefusal(err):
-		return fmt.Errorf("trying to write the Secret %q: %s", secret.Name, inOurWords(err))
+		return fmt.Errorf("trying to write the Secret %q: %w", secret.Name, inOurWords(err, secret.Name))
 	default:
 		why := truncate(err.Error())
 		if s.secret != nil && s.repeatsSecret(err.Error()) {
@@ -139,24 +137,26 @@ func (r *TokenReconciler) putSecret(ctx context.Context, s *state, content secre
 	case err == nil:
 		s.secret, s.secretIsLive = secret, true
 		return nil
-	case apierrors.IsConflict(err):
-		return apierrors.NewConflict(corev1.Resource("secrets"), secret.Name, nil)
 	case apierrors.IsAlreadyExists(err):
 		return apierrors.NewAlreadyExists(corev1.Resource("secrets"), secret.Name)
 	case isRefusal(err):
 		return errSecretRefused
 	default:
-		return fmt.Errorf("writing the Secret %q: %s", secret.Name, inOurWords(err))
+		return fmt.Errorf("writing the Secret %q: %w", secret.Name, inOurWords(err, secret.Name))
 	}
 }
 
-// inOurWords says what became of a request that changes a Secret. In the API server's there may be what the Secret holds: an
-// admission policy or webhook may have put it there.
-func inOurWords(err error) string {
-	if isRefusal(err) {
-		return fmt.Sprintf("refused by the API server (%q)", apierrors.ReasonForError(err))
+// inOurWords says what became of a request that changes a Secret; a conflict is one still. In the API server's there may be what
+// the Secret holds: an admission policy or webhook may have put it there.
+func inOurWords(err error, name string) error {
+	switch {
+	case apierrors.IsConflict(err):
+		return apierrors.NewConflict(corev1.Resource("secrets"), name, nil)
+	case isRefusal(err):
+		return fmt.Errorf("refused by the API server (%q)", apierrors.ReasonForError(err))
+	default:
+		return fmt.Errorf("no usable answer from the API server (%T, %q)", err, apierrors.ReasonForError(err))
 	}
-	return fmt.Sprintf("no usable answer from the API server (%T, %q)", err, apierrors.ReasonForError(err))
 }
 
 // newSecret is the Secret that was observed, or a new one, with a token in it.
@@ -203,10 +203,7 @@ func (r *TokenReconciler) deleteSecret(ctx context.Context, s *state) error {
 	uid, version := s.secret.UID, s.secret.ResourceVersion
 	err := r.Client.Delete(ctx, s.secret, client.Preconditions{UID: &uid, ResourceVersion: &version})
 	if client.IgnoreNotFound(err) != nil {
-		if apierrors.IsConflict(err) {
-			return apierrors.NewConflict(corev1.Resource("secrets"), s.secret.Name, nil)
-		}
-		return fmt.Errorf("deleting the Secret %q: %s", s.secret.Name, inOurWords(err))
+		return fmt.Errorf("deleting the Secret %q: %w", s.secret.Name, inOurWords(err, s.secret.Name))
 	}
 	s.secret, s.secretIsLive = nil, true
 	return nil
@@ -239,10 +236,8 @@ func (r *TokenReconciler) releaseSecret(ctx context.Context, s *state, change fu
 	switch err := r.Client.Update(ctx, secret); {
 	case apierrors.IsNotFound(err):
 		s.secret, s.secretIsLive = nil, true
-	case apierrors.IsConflict(err):
-		return apierrors.NewConflict(corev1.Resource("secrets"), secret.Name, nil)
 	case err != nil:
-		return fmt.Errorf("releasing the Secret %q: %s", secret.Name, inOurWords(err))
+		return fmt.Errorf("releasing the Secret %q: %w", secret.Name, inOurWords(err, secret.Name))
 	default:
 		s.secret, s.secretIsLive = secret, true
 	}

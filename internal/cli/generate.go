@@ -170,7 +170,7 @@ func (g *generator) write(ctx context.Context, i v1alpha1.Issuer, provider, orga
 
 // addSecrets adds the names of the Secrets in the namespace, with which a resource of the same name would be in conflict.
 func (g *generator) addSecrets(ctx context.Context, names map[string]bool) error {
-	secrets, err := listSecrets(ctx, g.client, client.InNamespace(g.namespace))
+	secrets, err := resources.Secrets(ctx, g.client, client.InNamespace(g.namespace))
 	switch {
 	case apierrors.IsForbidden(err):
 		g.progress("You may not list the Secrets of the namespace %s: if one has the name of a new ProjectToken, that says SecretConflict.", g.namespace)

@@ -261,7 +261,7 @@ func (s *search) unclaimed(ctx context.Context, found []orphan) ([]orphan, error
 		}
 	}
 	// All Secrets: one that was left behind is not labelled as the operator's any more.
-	secrets, err := listSecrets(ctx, s.client)
+	secrets, err := resources.Secrets(ctx, s.client)
 	if err != nil {
 		return nil, err
 	}

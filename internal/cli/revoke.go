@@ -124,7 +124,7 @@ func (p *plugin) end(ctx context.Context, c client.Client, t v1alpha1.Token, rev
 	}
 	told, err := p.awaitToken(ctx, c, changed,
 		func() bool { return !has(changed, revision) }, func() string { return readyToken(changed).Message })
-	record := recordOf(changed, revision)
+	record, _ := recordOf(changed, revision)
 	switch {
 	case wait.Interrupted(err):
 		return fmt.Errorf("%s still has revision %d: %s It is not given up: see kubectl describe %s --namespace %s", name, revision, told, name, t.GetNamespace())
@@ -151,14 +151,14 @@ func underWay(t v1alpha1.Token) int64 {
 	return 0
 }
 
-// recordOf is what is known of a revision.
-func recordOf(t v1alpha1.Token, revision int64) v1alpha1.TokenRecord {
-	for _, record := range t.SharedStatus().Records() {
-		if record.Revision == revision {
-			return record
-		}
+// recordOf is what is known of a revision; not ok if the resource has it no more.
+func recordOf(t v1alpha1.Token, revision int64) (record v1alpha1.TokenRecord, ok bool) {
+	records := t.SharedStatus().Records()
+	at := slices.IndexFunc(records, func(r v1alpha1.TokenRecord) bool { return r.Revision == revision })
+	if at < 0 {
+		return v1alpha1.TokenRecord{}, false
 	}
-	return v1alpha1.TokenRecord{}
+	return records[at], true
 }
 
 // mayOutlive says whether a token may live on when its resource is deleted. What the built-in authority has is gone with it.
@@ -168,5 +168,6 @@ func mayOutlive(t v1alpha1.Token, record v1alpha1.TokenRecord) bool {
 
 // has says whether a resource still has a revision.
 func has(t v1alpha1.Token, revision int64) bool {
-	return slices.ContainsFunc(t.SharedStatus().Records(), func(record v1alpha1.TokenRecord) bool { return record.Revision == revision })
+	_, ok := recordOf(t, revision)
+	return ok
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -132,14 +131,6 @@ func listIssuers(ctx context.Context, c client.Reader, options ...client.ListOpt
 	}
 	namespaced, err := resources.Issuers(ctx, c, v1alpha1.KindTokenIssuer, options...)
 	return append(issuers, namespaced...), err
-}
-
-// listSecrets lists Secrets without what they hold.
-func listSecrets(ctx context.Context, c client.Reader, options ...client.ListOption) ([]metav1.PartialObjectMetadata, error) {
-	secrets := &metav1.PartialObjectMetadataList{}
-	secrets.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
-	err := c.List(ctx, secrets, options...)
-	return secrets.Items, err
 }
 
 // reference names a token within its namespace, in a way that commands take.

@@ -11,9 +11,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/selection"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -22,14 +19,11 @@ import (
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
 	"github.com/tokensteward/tokensteward/controllers"
 	"github.com/tokensteward/tokensteward/internal/authority"
+	"github.com/tokensteward/tokensteward/internal/resources"
 )
 
 // ours selects the Secrets that the operator follows.
-var ours = func() labels.Selector {
-	requirement, err := labels.NewRequirement(v1alpha1.ManagedLabel, selection.In, []string{v1alpha1.ManagedTokens, v1alpha1.ManagedCredentials})
-	utilruntime.Must(err)
-	return labels.NewSelector().Add(*requirement)
-}()
+var ours = resources.Managed(v1alpha1.ManagedTokens, v1alpha1.ManagedCredentials)
 
 // cacheOptions bound what the operator keeps in memory: of all Secrets, only its own and the issuers' credentials, and if it
 // looks after some namespaces alone, only what is in these. ClusterTokenIssuers have their credentials in own, the operator's

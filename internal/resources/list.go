@@ -1,12 +1,17 @@
-// Package resources lists the operator's resources, for the operator and for the kubectl plugin.
+// Package resources lists the operator's resources, and its Secrets, for the operator and for the kubectl plugin.
 package resources
 
 import (
 	"context"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tokensteward/tokensteward/api/v1alpha1"
@@ -35,6 +40,21 @@ func TokensIn(ctx context.Context, reader client.Reader, list client.ObjectList,
 		return nil
 	})
 	return tokens, err
+}
+
+// Secrets lists Secrets without what they hold.
+func Secrets(ctx context.Context, reader client.Reader, options ...client.ListOption) ([]metav1.PartialObjectMetadata, error) {
+	secrets := &metav1.PartialObjectMetadataList{}
+	secrets.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	err := reader.List(ctx, secrets, options...)
+	return secrets.Items, err
+}
+
+// Managed selects Secrets by what the operator has to do with them.
+func Managed(values ...string) labels.Selector {
+	requirement, err := labels.NewRequirement(v1alpha1.ManagedLabel, selection.In, values)
+	utilruntime.Must(err)
+	return labels.NewSelector().Add(*requirement)
 }
 
 // Issuers lists the issuers of a kind.
